@@ -29,6 +29,7 @@ _MODULES = (
     "clock.models",
     "clock.kernels",
     "clock.sessions",
+    "clock.choices",
     "clock.serving",
 )
 """Of ``compiler_core``, each behind those that it imports."""

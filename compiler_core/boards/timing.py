@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from compiler_core.boards.address import Address, parse_addresses
 from compiler_core.boards.shipping import request, sent
 from compiler_core.boards.ssh import CONNECT_S, call
+from compiler_core.clock.choices import CPU_PROVIDER, OPTIMIZATIONS, RuntimeChoices
 from compiler_core.clock.conditions import Conditions
 from compiler_core.clock.kernels import Kernel
 from compiler_core.clock.machine import ClockMachine
@@ -97,11 +99,29 @@ def machine_of_boards(boards: str, threads: int = 1) -> ClockMachine:
     return known
 
 
+def choices_of_boards(boards: str) -> RuntimeChoices:
+    """What the runtimes of all of several boards leave to choose.
+
+    Raises:
+        InputError: An address is wrong.
+        MissingDependencyError: A board cannot be reached or lacks something.
+    """
+    first, *others = parse_addresses(boards)
+    found = _read_choices(_asked(first), first)
+    for address in others:
+        found = found.shared(_read_choices(_asked(address), address))
+    return found
+
+
 def _machine_of(address: Address, threads: int) -> ClockMachine:
+    return _read_machine(_asked(address, threads), address)
+
+
+def _asked(address: Address, threads: int = 1) -> Mapping[str, Any]:
+    """What a board says of itself."""
     asked = {"profiled": "", "threads": threads, "repeats": 0, "budget_s": 0.0}
     payload = request({}, {}, timeout_s=_START_S, **asked)  # type: ignore[arg-type]
-    answer = _answer(address, payload, _START_S)
-    return _read_machine(answer, address)
+    return _answer(address, payload, _START_S)
 
 
 def _answer(address: Address, payload: bytes, timeout_s: float) -> dict[str, Any]:
@@ -148,6 +168,25 @@ def _read_machine(answer: Mapping[str, Any], address: Address) -> ClockMachine:
         return from_plain(ClockMachine, answer.get("machine"), "machine")
     except InputError as error:
         raise _wrong(address, "machine") from error
+
+
+def _read_choices(answer: Mapping[str, Any], address: Address) -> RuntimeChoices:
+    try:
+        found: RuntimeChoices = from_plain(RuntimeChoices, answer.get("choices"), "choices")
+    except InputError as error:
+        raise _wrong(address, "choices of its runtime") from error
+    rises = all(a < b for a, b in pairwise(found.threads))
+    if (
+        found.threads[:1] != (1,)
+        or not rises
+        or found.optimizations[:1] != OPTIMIZATIONS[:1]
+        or not set(found.optimizations) <= set(OPTIMIZATIONS)
+        or found.providers[:1] != (CPU_PROVIDER,)
+        or len(set(found.providers)) < len(found.providers)
+        or not all(name.isidentifier() for name in found.providers)
+    ):
+        raise _wrong(address, "choices of its runtime")
+    return found
 
 
 def _read_times(

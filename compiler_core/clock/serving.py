@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.clock.choices import choices_here
 from compiler_core.clock.kernels import kernels_of, plain_session
 from compiler_core.clock.machine import this_machine
 from compiler_core.clock.models import time_models
@@ -72,6 +73,8 @@ def serve(source: BinaryIO) -> str:
     answer: dict[str, Any] = {"machine": asdict(this_machine(threads))}
     if request["candidates"]:
         answer.update(_times(request, arrays, threads))
+    else:
+        answer["choices"] = asdict(choices_here())
     return MARK + json.dumps(answer)
 
 

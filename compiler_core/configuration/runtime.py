@@ -11,10 +11,10 @@ Left out, a model runs on one thread with everything that the runtime does by it
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
+from compiler_core.clock.choices import CPU_PROVIDER, OPTIMIZATIONS, available_providers
 from compiler_core.clock.sessions import session_options
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
@@ -23,12 +23,6 @@ from compiler_core.files.plain import from_plain, to_plain
 RUNTIME = "runtime"
 """Name of the table, and of the decisions of a study."""
 
-OPTIMIZATIONS = ("all", "layout", "extended", "basic", "disabled")
-"""Up to all that the runtime knows, up to other layouts of images (channels in blocks or last), up
-to fused operators in the model's own layout, up to what changes no number, nothing."""
-CPU_PROVIDER = "CPUExecutionProvider"
-_ELSEWHERE = frozenset(["AzureExecutionProvider"])
-"""Providers that do not run on this machine."""
 _MOST_THREADS = 1024
 
 
@@ -39,7 +33,8 @@ class Runtime:
     Attributes:
         threads: Of one operator.
         spinning: Whether threads wait for work at full speed.
-        optimization: How far the runtime rewrites the graph, one of :data:`OPTIMIZATIONS`.
+        optimization: How far the runtime rewrites the graph, one of
+            :data:`~compiler_core.clock.choices.OPTIMIZATIONS`.
         provider: Of kernels, by the runtime's name; what it lacks the CPU's own runs.
     """
 
@@ -97,30 +92,3 @@ def require_provider(runtime: Runtime) -> None:
             f"{', '.join(known)}",
             hint="install an onnxruntime that has it, or leave provider out",
         )
-
-
-def possible_optimizations() -> tuple[str, ...]:
-    """How far this runtime rewrites graphs, as far as it is worth trying; only newer ones know
-    layouts apart from the rest."""
-    import onnxruntime
-
-    known = hasattr(onnxruntime.GraphOptimizationLevel, "ORT_ENABLE_LAYOUT")
-    return tuple(n for n in OPTIMIZATIONS if n != "disabled" and (known or n != "layout"))
-
-
-def available_providers() -> tuple[str, ...]:
-    """Of this machine, the CPU's own first."""
-    import onnxruntime
-
-    found = [name for name in onnxruntime.get_available_providers() if name not in _ELSEWHERE]
-    return tuple(sorted(found, key=lambda name: (name != CPU_PROVIDER, name)))
-
-
-def possible_threads() -> tuple[int, ...]:
-    """Numbers of threads that are worth trying: powers of two, and all cores."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        cores = os.cpu_count() or 1
-    powers = {2**n for n in range(cores.bit_length()) if 2**n <= cores}
-    return tuple(sorted(powers | {cores}))

@@ -220,7 +220,7 @@ def _measured_singles(
                 if (like == place) == is_first and (is_first or _hopes(alone[name], like, known)):
                     asked.setdefault(key, _maker(alone[name], (place,), ranges))
         if asked:
-            progress(f"operators: {len(asked)} in their number formats")
+            progress(f"looking up or timing {len(asked)} operators in number formats")
             known |= timer.times_us(asked)
     found = {}
     for node in graph.nodes:
@@ -309,7 +309,7 @@ def _measured_pairs(
     for pair, part in usable.items():
         for places in _combinations(kept, pair):
             asked.setdefault(part.key(places), _maker(part, places, ranges))
-    progress(f"pairs of neighbours: {len(asked)} in their number formats")
+    progress(f"looking up or timing {len(asked)} pairs of neighbours")
     known = timer.times_us(asked)
     found = {}
     for pair, part in usable.items():

@@ -188,7 +188,7 @@ def _request(
         told = profile_model(
             source.graph,
             data,
-            progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
+            progress=lambda done, total: progress(f"calibrating: {done} of {total} samples"),
         )
         ranges = dict(told.ranges())
     return BundleRequest(

@@ -313,5 +313,5 @@ def _statistics(
         samples,
         [size] if isinstance(size, int) else [],
         threads=threads,
-        progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
+        progress=lambda done, total: progress(f"calibrating: {done} of {total} samples"),
     )

@@ -47,7 +47,7 @@ def planned_numbers(
         source.graph,
         samples,
         [size] if isinstance(size, int) else [],
-        progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
+        progress=lambda done, total: progress(f"calibrating: {done} of {total} samples"),
     )
     decided = with_default_scheme(open_, source, profile, arithmetic=arithmetic, progress=progress)
     return quantize_model(source, decided, profile, arithmetic=arithmetic).quantized

@@ -127,8 +127,8 @@ def _warnings(configuration: Configuration, model: FloatModel, profile: Profile)
         yield (
             "no default quantization is good enough: "
             f"{scheme.ladder.rungs[scheme.ladder.taken].outcome} on {scheme.quality.samples} "
-            f"calibration samples with the best ({scheme.ladder.taken}); nest-tune quantize search "
-            "or study start look further"
+            f"calibration samples with {scheme.ladder.taken}, which is taken; nest-tune quantize "
+            "search or study start look further"
         )
     if scheme.ladder is not None and scheme.ladder.taken == FLOAT:
         share = float_share(model.graph, configuration.scheme.quantization())

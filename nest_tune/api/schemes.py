@@ -254,7 +254,7 @@ def search_scheme(
         source.graph,
         known,
         threads=threads,
-        progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
+        progress=lambda done, total: progress(f"calibrating: {done} of {total} samples"),
     )
     warnings = tuple(calibration_warnings(source.graph, profile))
     for warning in warnings:

@@ -142,11 +142,16 @@ def print_best(found: BestPlan) -> None:
     aside = ""
     if found.bound_ps < optimum.bound_ps:
         most = 1.0 - found.bound_ps / latency
-        aside = f" by the cost tables ({most:.2%} however layers overlap)"
+        aside = f" by the cost tables ({percent(most, 2)} however layers overlap)"
     print(
         f"{'optimum':<10} {latency / 1e9:.3f} ms, at most {percent(optimum.gap, 2)} from the best "
         f"there can be{aside}; {optimum.evaluations:,} evaluations in {optimum.seconds:.2f} s"
     )
+    if optimum.enumerated < optimum.modules:
+        print(
+            f"{'':<10} {optimum.enumerated} of {optimum.modules} parts of the model were searched "
+            "completely, the others until a budget of placements was spent"
+        )
     for name, item in found.baselines.items():
         more = item.latency_ps / latency - 1 if latency else 0.0
         say(f"{name:<16} {item.latency_ms:>12.3f} ms  {percent(more, 2, signed=True)}")

@@ -143,7 +143,7 @@ def _print_host(loaded: Package, package: Path, by: By) -> None:
         share = percent(layer.latency_ms / total)
         table.add_row(layer.name, layer.unit, layer.operator, f"{layer.latency_ms:.4f}", share)
     if by is By.UNIT:
-        table.add_row("all", CPU, "", f"{total:.4f}", "100.0%")
+        table.add_row("all", CPU, "", f"{total:.4f}", percent(1.0))
     print_table(table)
 
 

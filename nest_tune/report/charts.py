@@ -16,6 +16,11 @@ _Chart = TypeVar("_Chart")
 _FOCUS, _FRONT_FOCUS = 2.5, 1.4
 """All values over those that matter, from where an axis holds only these."""
 
+_APART = 3.0
+"""Spans of all others that lie between them and one of a front that an axis leaves at its edge."""
+_FEWEST = 3
+"""So many others tell what is far away."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -65,6 +70,25 @@ def _focused(
     return tuple(value for value in values if low <= value <= high)
 
 
+def _without_far(values: Sequence[float], kept: Sequence[float]) -> tuple[float, ...]:
+    """Values without the few at either end that would press all others to a line.
+
+    Args:
+        values: Of the trials that matter.
+        kept: Those among them that stay whatever they are.
+    """
+    left = sorted(values)
+    while len(set(left)) > _FEWEST:
+        rest, at = max(
+            ((left[1:], 0), (left[:-1], -1)), key=lambda cut: abs(cut[0][cut[1]] - left[cut[1]])
+        )
+        gap, span = abs(rest[at] - left[at]), rest[-1] - rest[0]
+        if left[at] in kept or gap <= _APART * span:
+            break
+        left = rest
+    return tuple(left)
+
+
 @dataclass(frozen=True)
 class FrontChart:
     """Trials by two metrics.
@@ -86,11 +110,14 @@ class FrontChart:
     @property
     def shown(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Values that the axes hold: those of the front, the chosen and the default trial fill
-        them."""
+        them, but for what of the front lies far from all others."""
         matter = [dot for dot in self.dots if dot.kind in ("front", "chosen", "default")]
+        fixed = [dot for dot in matter if dot.kind != "front"]
+        across = _without_far([dot.x for dot in matter], [dot.x for dot in fixed])
+        up = _without_far([dot.y for dot in matter], [dot.y for dot in fixed])
         return (
-            _focused([dot.x for dot in self.dots], [dot.x for dot in matter], _FRONT_FOCUS),
-            _focused([dot.y for dot in self.dots], [dot.y for dot in matter], _FRONT_FOCUS),
+            _focused([dot.x for dot in self.dots], across, _FRONT_FOCUS),
+            _focused([dot.y for dot in self.dots], up, _FRONT_FOCUS),
         )
 
     @property

@@ -358,12 +358,15 @@ def _beside_float(value: float, floats: float, name: str) -> str:
     return percent(value / floats - 1, signed=True)
 
 
+_NAMES = {"default": "default", "float": "float model on the CPU"}
+
+
 def _gains(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
     """What is gained, and what must not be left unsaid."""
     gains = [
-        f"Against the {reference}: {gain_text(changes, noise_of(result, chosen, reference))}."
-        for reference, changes in change_documents(result, chosen).items()
-        if chosen.number or reference != "default"
+        f"Against the {_NAMES[name]}: {gain_text(changes, noise_of(result, chosen, name))}."
+        for name, changes in change_documents(result, chosen).items()
+        if chosen.number or name != "default"
     ]
     goals = result.settings.objectives
     told = (*warnings_of(chosen, result.default, goals), *doubts_of(result.trials))

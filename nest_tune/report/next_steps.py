@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from compiler_core.executable.report import LayerReport
+from compiler_core.targets.load import load_target
 from nest_tune.figures import percent
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.report.data import CompiledPart, NextStep, TaskRow
@@ -114,6 +115,13 @@ def _shares(
             yield NextStep(
                 f"Conversions between units are {part}: the borders of the plan show where.",
                 _line("plan", "best", *model),
+            )
+        elif reason == HOST_WORK and load_target(settings.target).by_clock:
+            data = ["--calibration", settings.calibration] if settings.calibration else []
+            yield NextStep(
+                "What each operator takes in float and in its number formats, and why it has the "
+                "one that it has, is told by:",
+                _line("plan", "show", *model, *data),
             )
         elif reason == HOST_WORK:
             yield NextStep(

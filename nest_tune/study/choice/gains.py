@@ -56,8 +56,9 @@ def gain_text(changes: Mapping[str, float], noise: Sequence[str] = ()) -> str:
 
 def percent_text(value: float) -> str:
     """A change in per cent with its sign; two digits where it is small."""
-    shown = f"{value:+.1f}" if abs(value) >= 1 or not value else f"{value:+.2g}"
-    return f"{shown} %"
+    if not value:
+        return "0 %"
+    return f"{value:+.1f} %" if abs(value) >= 1 else f"{value:+.2g} %"
 
 
 def doubts_of(trials: Sequence[OuterTrial]) -> tuple[str, ...]:

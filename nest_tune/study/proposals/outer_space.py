@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from compiler_core.clock.choices import RuntimeChoices
 from compiler_core.configuration.configuration import ORDER
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
@@ -281,6 +282,7 @@ def make_space(
     borders: bool = False,
     aims: Sequence[str] = (),
     formats: FormatCosts | None = None,
+    runtime: RuntimeChoices | None = None,
     taught: Callable[[QuantizationSpace], Sequence[OuterPoint]] = lambda _space: (),
 ) -> JointSpace:
     """The outer space of a model.
@@ -295,7 +297,8 @@ def make_space(
         joins_layers: Whether layers that follow one another are launched together.
         borders: Whether it is searched how they follow one another, too.
         aims: Metrics that guesses are made for, the most important first.
-        formats: What number formats of operators cost, on this machine.
+        formats: What number formats of operators cost, on this machine or on boards.
+        runtime: What its runtime leaves to choose.
         taught: Schemes that are tried first, where ``guesses`` do not say.
 
     Raises:
@@ -319,7 +322,7 @@ def make_space(
             parts.append(PinnedOrder(pinned.order))
     elif formats is not None:
         parts.append(FormatsPart(graph, formats, (guesses or {}).get(FormatsPart.name)))
-        parts.append(RuntimePart())
+        parts.append(RuntimePart(runtime or RuntimeChoices()))
     elif partition and target.npu_cores:
         known = (guesses or {}).get(PlacementPart.name)
         parts.append(PlacementPart(graph, target, known, joins_layers=joins_layers, aims=aims))

@@ -1,37 +1,32 @@
-"""How onnxruntime runs a model on this machine, as a part of the outer space."""
+"""How onnxruntime runs a model, here or on boards, as a part of the outer space."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compiler_core.configuration.runtime import (
-    CPU_PROVIDER,
-    OPTIMIZATIONS,
-    RUNTIME,
-    Runtime,
-    available_providers,
-    possible_optimizations,
-    possible_threads,
-    runtime_table,
-)
+from compiler_core.clock.choices import CPU_PROVIDER, OPTIMIZATIONS, RuntimeChoices
+from compiler_core.configuration.runtime import RUNTIME, Runtime, runtime_table
 from compiler_core.errors import InputError
 from search_spaces.joint import OuterPoint
 from search_spaces.parameter import Parameter
 
 
 class RuntimePart:
-    """Threads, whether they spin, how far the graph is rewritten, and whose kernels: as far as this
-    machine and its onnxruntime leave a choice."""
+    """Threads, whether they spin, how far the graph is rewritten, and whose kernels.
+
+    Args:
+        choices: What the machine that is timed leaves to choose.
+    """
 
     name = RUNTIME
 
-    def __init__(self) -> None:
+    def __init__(self, choices: RuntimeChoices) -> None:
         tables: Mapping[str, Sequence[Any]] = {
-            "threads": possible_threads(),
+            "threads": choices.threads,
             "spinning": (True, False),
-            "optimization": possible_optimizations(),
-            "provider": available_providers(),
+            "optimization": choices.optimizations,
+            "provider": choices.providers,
         }
         self.parameters: tuple[Parameter, ...] = tuple(
             Parameter(name, tuple(values), ordered=name == "threads")
@@ -53,7 +48,7 @@ class RuntimePart:
         known = {parameter.name for parameter in self.parameters}
         for name, value in runtime_table(runtime).items():
             if name not in known and value != getattr(Runtime(), name):
-                raise InputError(f"{RUNTIME}.{name}: {value}; this machine leaves no choice of it")
+                raise InputError(f"{RUNTIME}.{name}: {value}; the machine leaves no choice of it")
         return tuple(p.index(getattr(runtime, p.name)) for p in self.parameters)
 
     def is_legal(self, point: OuterPoint) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from compiler_core.configuration.runtime import RUNTIME
 from compiler_core.errors import InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.scheme import scheme_document
@@ -150,6 +151,7 @@ def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
             part.name: [list(point) for point in part.guesses()] for part in ground.space.parts
         },
         **({} if ground.formats is None else {"formats": to_plain(ground.formats)}),
+        **({} if ground.runtime is None else {RUNTIME: to_plain(ground.runtime)}),
         "parameters": [(p.name, to_plain(p.values)) for p in ground.space.parameters],
     }
 

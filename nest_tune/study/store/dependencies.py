@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from compiler_core.accuracy.samples import Arrays
+from compiler_core.clock.choices import RuntimeChoices, choices_here
 from compiler_core.clock.machine import ClockMachine, this_machine
 from compiler_core.compile.open_shapes import load_with_samples
 from compiler_core.compile.sources import FloatModel, read_samples
 from compiler_core.configuration.launches import APART, MERGED
+from compiler_core.configuration.runtime import RUNTIME
 from compiler_core.files.file_digest import file_digest
 from compiler_core.files.npz import npz_shapes
 from compiler_core.files.plain import from_plain
@@ -45,6 +48,8 @@ from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.study.store.taught import first_guesses, taught_schemes
 from nest_tune.user_modules import module_files
 
+_Kept = TypeVar("_Kept")
+
 
 def _machine_of(target: Target) -> ClockMachine:
     """Where a target is timed.
@@ -58,6 +63,19 @@ def _machine_of(target: Target) -> ClockMachine:
     from compiler_core.boards.timing import machine_of_boards  # few studies are for boards
 
     return machine_of_boards(target.board)
+
+
+def _choices_of(target: Target) -> RuntimeChoices:
+    """What the runtime leaves to choose where a target is timed.
+
+    Raises:
+        MissingDependencyError: A board cannot be reached, or lacks something.
+    """
+    if not target.board:
+        return choices_here()
+    from compiler_core.boards.timing import choices_of_boards  # few studies are for boards
+
+    return choices_of_boards(target.board)
 
 
 def survey_ground(
@@ -89,11 +107,14 @@ def survey_ground(
     target = load_target(settings.target)
     settings, told = examined(settings, model)
     default, warnings = _default_scheme(settings, model, target, study, rehearsed=rehearsed)
-    formats = None
+    formats, runtime = None, None
     if study is not None:
-        formats = _stored_formats(study)
+        formats = _stored(study, "formats", FormatCosts)
+        runtime = _stored(study, RUNTIME, RuntimeChoices)
     elif target.by_clock and not rehearsed:
         formats, default = _measured_formats(settings, model, target, default)
+    if formats is not None and runtime is None:
+        runtime = _choices_of(target)
     if study is None:
         guesses, lessons = first_guesses(storage, settings, model.digest)
     else:
@@ -110,6 +131,7 @@ def survey_ground(
         borders=settings.borders,
         aims=[metric.value for metric in aims_of(settings.objectives, settings.limits)],
         formats=formats,
+        runtime=runtime,
         taught=lambda schemes: taught_schemes(schemes, lessons),
     )
     space = narrowed(whole, settings.values)
@@ -133,15 +155,15 @@ def survey_ground(
     if modules := module_files((settings.metric, settings.measurer)):
         digests["modules"] = digest([file_digest(Path(path)) for path in modules], 64)
     told = (*told, *warnings)
-    return Ground(settings, model, target, space, digests, default, told, formats)
+    return Ground(settings, model, target, space, digests, default, told, formats, runtime)
 
 
-def _stored_formats(study: StoredStudy) -> FormatCosts | None:
-    """What number formats of operators cost when the study was started."""
-    plain = study.document.get("formats")
+def _stored(study: StoredStudy, key: str, kind: type[_Kept]) -> _Kept | None:
+    """What was measured of the target's machine when the study was started."""
+    plain = study.document.get(key)
     if plain is None:
         return None
-    found: FormatCosts = from_plain(FormatCosts, plain, f"study {study.name!r}: formats")
+    found: _Kept = from_plain(kind, plain, f"study {study.name!r}: {key}")
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler_core.clock.choices import RuntimeChoices
 from compiler_core.compile.sources import FloatModel
 from compiler_core.configuration.launches import MERGED
 from compiler_core.errors import InputError
@@ -43,7 +44,8 @@ class Ground:
             what measurements of their operators depend on.
         default: Quantization of the untuned default.
         warnings: Of the metric and of the calibration data, when the study is started.
-        formats: What number formats of operators cost, where the target is this machine.
+        formats: What number formats of operators cost, where the target is timed by the clock.
+        runtime: What its runtime leaves to choose there.
     """
 
     settings: StudySettings
@@ -54,6 +56,7 @@ class Ground:
     default: QuantizationScheme = FIRST_SCHEME
     warnings: tuple[str, ...] = ()
     formats: FormatCosts | None = None
+    runtime: RuntimeChoices | None = None
 
     @property
     def are_sources(self) -> bool:

@@ -23,7 +23,13 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler_core.boards import timing
 from compiler_core.boards.address import Address, is_address, parse_addresses
 from compiler_core.boards.ssh import CONFIG, arguments, call
-from compiler_core.boards.timing import free_board, machine_of_boards, time_on_boards
+from compiler_core.boards.timing import (
+    choices_of_boards,
+    free_board,
+    machine_of_boards,
+    time_on_boards,
+)
+from compiler_core.clock.choices import CPU_PROVIDER, RuntimeChoices, choices_here
 from compiler_core.clock.machine import this_machine
 from compiler_core.clock.serving import MARK, ShippedPart
 from compiler_core.errors import InputError, MissingDependencyError
@@ -300,3 +306,40 @@ def test_each_board_measures_one_thing_at_a_time() -> None:
 def _take(boards: tuple[Address, ...], taken: list[str]) -> None:
     with free_board(boards) as found:
         taken.append(found.host)
+
+
+def test_a_board_says_what_its_runtime_leaves_to_choose(board: Server) -> None:
+    assert choices_of_boards(board.address()) == choices_here()
+
+
+CHOICES = {"threads": [1, 2], "optimizations": ["all", "basic"], "providers": [CPU_PROVIDER]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threads": []},
+        {"threads": [2, 1]},
+        {"threads": [1, 1]},
+        {"threads": ["1"]},
+        {"optimizations": ["basic"]},
+        {"optimizations": ["all", "most"]},
+        {"providers": ["Other"]},
+        {"providers": [CPU_PROVIDER, CPU_PROVIDER]},
+        {"providers": [CPU_PROVIDER, "a; reboot"]},
+        {"more": 1},
+    ],
+)
+def test_wrong_choices_of_a_board_are_refused(
+    wrong: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "_asked", lambda *_: {"choices": {**CHOICES, **wrong}})
+    with pytest.raises(MissingDependencyError, match="no usable choices of its runtime"):
+        choices_of_boards("ssh://a")
+
+
+def test_several_boards_leave_what_all_of_them_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = {"threads": [1, 2, 4], "optimizations": ["all"], "providers": [CPU_PROVIDER, "Own"]}
+    answers = {"a": CHOICES, "b": other}
+    monkeypatch.setattr(timing, "_asked", lambda at: {"choices": answers[at.host]})
+    assert choices_of_boards("ssh://a,ssh://b") == RuntimeChoices((1, 2), ("all",), (CPU_PROVIDER,))

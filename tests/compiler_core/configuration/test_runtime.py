@@ -6,18 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler_core.clock.choices import (
+    CPU_PROVIDER,
+    OPTIMIZATIONS,
+    available_providers,
+    possible_optimizations,
+    possible_threads,
+)
 from compiler_core.configuration.configuration import (
     Configuration,
     configuration_text,
     parse_configuration,
 )
 from compiler_core.configuration.runtime import (
-    CPU_PROVIDER,
-    OPTIMIZATIONS,
     Runtime,
-    available_providers,
-    possible_optimizations,
-    possible_threads,
     read_runtime,
     require_provider,
     runtime_table,

@@ -10,6 +10,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from compiler_core.boards import timing
+from compiler_core.clock.choices import RuntimeChoices
+from compiler_core.configuration.configuration import parse_configuration
+from compiler_core.configuration.runtime import Runtime
+from nest_tune import Study
 from tests.compiler_core.boards.conftest import Server, board, free_port, server
 
 __all__ = ["board", "server"]
@@ -100,6 +105,44 @@ def test_a_study_keeps_two_boards_busy(run: Run, board: Server, tmp_path: Path) 
     assert code == 0, err
     code, text, err = run("ci", "check", lock, "--tolerance", "latency_ms=90%", "--json")
     assert code == 0, (text, err)
+
+
+def test_a_study_decides_how_the_board_opens_the_model(
+    run: Run, model: Path, board: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What there is to decide follows from the board, not from this machine, and a resume needs not
+    ask again."""
+    away = RuntimeChoices((1, 2, 8), ("all", "basic"))
+    monkeypatch.setattr(timing, "choices_of_boards", lambda _: away)
+    storage = ("--storage", f"sqlite:///{tmp_path}/s.db")
+    asked = (
+        "--model",
+        model,
+        "--target",
+        board.address(),
+        "--name",
+        "b",
+        "--trials",
+        "2",
+        *storage,
+    )
+    data = ("--calibration", tmp_path / "calib.npz")
+    pins = ("--value", "runtime.threads=2", "--value", "runtime.optimization=basic")
+    code, _, err = run("study", "start", *asked, *data, *pins, "--json")
+    assert code == 0, err
+    found = Study.open("b", storage[1])
+    parameters = dict(found.result.study.document["parameters"])
+    assert parameters["runtime.threads"] == [1, 2, 8]
+    assert found.result.study.document["runtime"]["threads"] == [1, 2, 8]
+    monkeypatch.setattr(timing, "choices_of_boards", lambda _: pytest.fail("asked again"))
+    code, _, err = run("study", "resume", "b", "--trials", "+1", *storage)
+    assert code == 0, err
+    lock = tmp_path / "best.toml"
+    code, _, err = run("study", "export", "b:1", "-o", lock, *storage)
+    assert code == 0, err
+    assert parse_configuration(lock.read_bytes(), "lock").runtime == Runtime(
+        2, optimization="basic"
+    )
 
 
 @pytest.mark.usefixtures("model")

@@ -116,6 +116,41 @@ def test_limits_far_away_do_not_squeeze_the_trials() -> None:
     assert draw_front(near, WIDE) == draw_front(far, WIDE)
 
 
+FIGURES = st.lists(
+    st.tuples(
+        st.floats(0.1, 9.0), st.floats(0.1, 9.0), st.sampled_from(["front", "chosen", "feasible"])
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def test_a_point_of_the_front_far_from_all_others_stands_at_the_edge() -> None:
+    """The float model of an exact plan, at 200 dB, leaves the axis to what differs."""
+    near = [
+        (0.1, 21.0, "front"),
+        (0.2, 25.0, "chosen"),
+        (0.3, 27.0, "front"),
+        (0.2, 24.0, "default"),
+    ]
+    dots = tuple(Dot(x, y, kind, "t") for x, y, kind in near)
+    far = Dot(2.0, 200.0, "front", "exact")
+    chart = FrontChart("ms", "dB", (*dots, far))
+    assert chart.beyond == {far}
+    assert max(chart.shown[1]) == 27.0
+    assert max(chart.shown[0]) == 0.3
+    chosen = FrontChart("ms", "dB", (*dots, replace(far, kind="chosen")))
+    assert not chosen.beyond
+    assert not FrontChart("ms", "dB", (*dots[:2], far)).beyond
+
+
+@given(FIGURES)
+def test_chosen_and_default_are_never_at_the_edge(places: list[tuple[float, float, str]]) -> None:
+    dots = (Dot(1.0, 50.0, "default", ""), *(Dot(x, y, kind, "") for x, y, kind in places))
+    beyond = FrontChart("x", "y", dots).beyond
+    assert all(dot.kind not in ("chosen", "default") for dot in beyond)
+
+
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_progress_ends_at_the_last_trial(size: Size) -> None:
     dots = tuple(Dot(float(i), 10.0 - i, "feasible", "a trial") for i in range(5))

@@ -11,7 +11,7 @@ from compiler_core.executable.report import LayerReport
 from nest_tune.report.compiled import LayerRow
 from nest_tune.report.data import CompiledPart, NextStep, TaskRow
 from nest_tune.report.next_steps import next_steps
-from nest_tune.report.shares import ABOVE, LAUNCH, Share
+from nest_tune.report.shares import ABOVE, HOST_WORK, LAUNCH, Share
 from nest_tune.report.spaces import schedules_known, used_up
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.proposals.evidence import interval_text
@@ -101,3 +101,19 @@ def test_spaces_are_used_up_when_every_schedule_is_measured(result: StudyResult)
 
     assert found(sizes[small]) == {small: sizes[small]}
     assert found(sizes[small] - 1) == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "words"), [("vta", "no accelerator takes"), ("host", "in its number formats")]
+)
+def test_work_of_the_cpu_is_explained_by_what_the_target_has(
+    result: StudyResult, target: str, words: str
+) -> None:
+    chosen = result.chosen()
+    assert chosen is not None
+    told = replace(result, trials=(), settings=replace(result.settings, target=target))
+    part = CompiledPart(shares=(Share(HOST_WORK, 0.1, 1.0),))
+    (step,) = next_steps(told, chosen, part, (), result.settings.storage)
+    assert words in step.reason
+    assert f"--target {target}" in step.command
+    assert ("--calibration" in step.command) == (target == "host")

@@ -6,17 +6,16 @@ from itertools import product
 
 import pytest
 
-from compiler_core.configuration.runtime import CPU_PROVIDER, Runtime, read_runtime
+from compiler_core.clock.choices import CPU_PROVIDER, RuntimeChoices, choices_here
+from compiler_core.configuration.runtime import Runtime, read_runtime
 from compiler_core.errors import InputError
-from nest_tune.study.proposals import runtime_part
 from nest_tune.study.proposals.runtime_part import RuntimePart
 
 
 @pytest.fixture
-def part(monkeypatch: pytest.MonkeyPatch) -> RuntimePart:
-    monkeypatch.setattr(runtime_part, "possible_threads", lambda: (1, 2, 4))
-    monkeypatch.setattr(runtime_part, "available_providers", lambda: (CPU_PROVIDER, "Other"))
-    return RuntimePart()
+def part() -> RuntimePart:
+    levels = choices_here().optimizations
+    return RuntimePart(RuntimeChoices((1, 2, 4), levels, (CPU_PROVIDER, "Other")))
 
 
 def test_points_are_tables_of_configurations(part: RuntimePart) -> None:
@@ -40,11 +39,9 @@ def test_guesses_are_all_cores_and_other_kernels(part: RuntimePart) -> None:
     assert all(part.is_legal(point) for point in part.guesses())
 
 
-def test_one_core_leaves_no_choice_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_part, "possible_threads", lambda: (1,))
-    monkeypatch.setattr(runtime_part, "available_providers", lambda: (CPU_PROVIDER,))
-    part = RuntimePart()
+def test_one_core_leaves_no_choice_of_threads() -> None:
+    part = RuntimePart(RuntimeChoices((1,), choices_here().optimizations))
     assert [parameter.name for parameter in part.parameters] == ["optimization"]
     assert part.point(Runtime()) == (0,)
-    with pytest.raises(InputError, match="threads: 2; this machine leaves no choice of it"):
+    with pytest.raises(InputError, match="threads: 2; the machine leaves no choice of it"):
         part.point(Runtime(threads=2))
