@@ -27,7 +27,8 @@ _BEGINNING = re.compile(r"(?m)^([^\S\n]*):(?=:)")
 def shown(text: str) -> str:
     """Lines as they may be printed."""
     text = redact(visible_lines(text))
-    if any(name in os.environ for name in _SERVICES):
+    begins = "::" in text or "##" in text
+    if begins and any(name in os.environ for name in _SERVICES):
         text = _BEGINNING.sub(r"\1\\x3a", _COMMAND.sub(r"\\x23#", text))
     return text
 
@@ -87,9 +88,8 @@ def visible_console(**options: Any) -> Console:
 
         def render(self, renderable: Any, options: Any = None) -> Any:
             for segment in super().render(renderable, options):
-                if segment.control:
-                    yield segment
-                else:
-                    yield Segment(shown(segment.text), segment.style)
+                text = segment.text if segment.control else shown(segment.text)
+                # Cells of a table come by once for each level that they are in.
+                yield segment if text == segment.text else Segment(text, segment.style)
 
     return VisibleConsole(**options)

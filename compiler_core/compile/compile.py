@@ -67,13 +67,19 @@ class CompiledModel:
 
 
 def compile_model(
-    source: QuantizedModel, target: Target, *, progress: Progress = lambda _: None
+    source: QuantizedModel,
+    target: Target,
+    *,
+    verifies: bool = True,
+    progress: Progress = lambda _: None,
 ) -> CompiledModel:
     """Compiles a quantized model with the schedules of its configuration.
 
     Args:
         source: Quantized graph and configuration.
         target: The machine.
+        verifies: Whether programs are held against the machine's rules; not where nothing but
+            their times is asked for.
         progress: Told what is being done, one line at a time.
 
     Raises:
@@ -102,7 +108,8 @@ def compile_model(
     progress(f"{sum(len(part.layers) for part in placed.layers)} layers, {len(tasks)} tasks")
     schedules = _whole_schedules(placed, given, target)
     steps = model_steps(source.quantized, placed.layers, integer_forms(target))
-    fastest = fastest_programs(PlacedModel(source, target, placed, schedules, steps), progress)
+    parts = PlacedModel(source, target, placed, schedules, steps)
+    fastest = fastest_programs(parts, progress, verifies=verifies)
     linked, executable, timeline = fastest.linked, fastest.executable, fastest.timeline
     report = with_times(fastest.report, timeline, target)
     executable = _on_cores(executable, timeline, steps)

@@ -103,13 +103,17 @@ class TimedModel:
         return {n: how for found in self.linked.values() for n, how in found.borders.items()}
 
 
-def fastest_programs(model: PlacedModel, progress: Progress = lambda _: None) -> TimedModel:
+def fastest_programs(
+    model: PlacedModel, progress: Progress = lambda _: None, *, verifies: bool = True
+) -> TimedModel:
     """The programs of a model, verified: as the configuration joins layers, or where it leaves that
     open, joined wherever that is not slower than one launch after another.
 
     Args:
         model: Layers with places and schedules.
         progress: Told what is being done.
+        verifies: Whether programs are held against the machine's rules; not where only their times
+            are asked for.
 
     Raises:
         InputError: The configuration joins what cannot be, or for another lowering.
@@ -130,6 +134,8 @@ def fastest_programs(model: PlacedModel, progress: Progress = lambda _: None) ->
     if given.borders is None:
         found = _fastest(model, found, ways)
     count = sum(map(launch_count, found.executable.npu_segments))
+    if not verifies:
+        return found
     progress(f"{count} launch{'' if count == 1 else 'es'}, verifying")
     for name, request in found.requests.items():
         programs_of(request.units.machine.kind).verify(found.linked[name], request)

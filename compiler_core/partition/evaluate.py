@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.live_bytes import peak_bytes
 from compiler_core.partition.placed_jobs import JoinedJobs, PlacedJobs
 from compiler_core.partition.placement_costs import PlacementCosts
+from compiler_core.partition.sections import Sections, Times
 from compiler_core.sums import float_sum
 from compiler_core.system.jobs import PICOSECONDS, Job, JobKind, ranks
 from compiler_core.system.joinable import ways_of_joining
@@ -60,8 +61,12 @@ class Evaluation:
 class Evaluator(PlacementCosts):
     """Simulates placements of one model with given costs."""
 
+    _sections: Sections | None = None
+
     def latency_ps(self, placement: Placement, order: Sequence[int] | None = None) -> int:
         """End-to-end latency; see :meth:`evaluate` for the rest."""
+        if order is None:
+            return self.sections.latency_ps(placement)
         return min(
             simulate(jobs, self.priorities(jobs, order), self.costs.machinery).latency_ps
             for jobs in self.played(placement)
@@ -69,7 +74,25 @@ class Evaluator(PlacementCosts):
 
     def sequential_ps(self, placement: Placement) -> int:
         """Latency if nothing overlapped."""
-        return min(_total_ps(found.jobs) for found in self.joinings(placement))
+        return self.sections.sequential_ps(placement)
+
+    @property
+    def sections(self) -> Sections:
+        """Times of placements, of which only what changes is timed anew."""
+        # Copies with other costs have other times.
+        if self._sections is None or self._sections.owner is not self:
+            self._sections = Sections(self)
+        return self._sections
+
+    def timed_ways(self, placement: Placement, first: int, stop: int) -> Times:
+        """Latency and sum of all jobs of the groups ``first`` to ``stop - 1``, for each way of
+        joining layers."""
+        found = []
+        for joined in self._ways(placement, first, stop):
+            jobs = joined.played()
+            latency = simulate(jobs, ranks(jobs), self.costs.machinery).latency_ps
+            found.append((latency, _total_ps(joined.jobs)))
+        return tuple(found)
 
     def jobs(self, placement: Placement, first: int = 0, stop: int | None = None) -> list[Job]:
         """Jobs of the groups ``first`` to ``stop - 1``, joined in the first of all ways; what other
@@ -80,16 +103,21 @@ class Evaluator(PlacementCosts):
         self, placement: Placement, first: int = 0, stop: int | None = None
     ) -> list[JoinedJobs]:
         """The same with layers that are launched together, in every way that is worth it."""
+        found: list[JoinedJobs] = []
+        for joined in self._ways(placement, first, stop):
+            if joined not in found:
+                found.append(joined)
+        return found
+
+    def _ways(self, placement: Placement, first: int, stop: int | None) -> Iterator[JoinedJobs]:
+        """In every way, also where two of them are alike."""
         built = PlacedJobs(self, placement, first, stop)
         jobs = built.build()
         if not self.joins_layers:
-            return [JoinedJobs(jobs, [], built.views)]
-        found: list[JoinedJobs] = []
+            yield JoinedJobs(jobs, [], built.views)
+            return
         for chains in ways_of_joining(max(self.costs.machinery.cores, default=1)):
-            joined = built.joined(chains=chains)
-            if all(joined.runs != other.runs for other in found):
-                found.append(joined)
-        return found
+            yield built.joined(chains=chains)
 
     def played(
         self, placement: Placement, first: int = 0, stop: int | None = None

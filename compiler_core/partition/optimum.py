@@ -294,6 +294,14 @@ class _Search:
         assert least is not None
         return None if time == best else time, least
 
+    def _module_time(self, placement: Placement, module: Module) -> int:
+        """Time of a module, of which only what is not known is timed."""
+        self._evaluations += 1
+        sections = self._evaluator.sections
+        if self._objective is ModuleObjective.SUM:
+            return sections.sequential_ps(placement, module.first, module.stop)
+        return sections.latency_ps(placement, module.first, module.stop)
+
     def _solve(self, module: Module, before: int, end: int, parts: int) -> _Share:
         """One of so many parts that share the budgets."""
         context = self._context(module, before)
@@ -326,9 +334,7 @@ class _Search:
     ) -> tuple[int, Placement]:
         """Changes single groups of a module while that helps and the budget lasts."""
         left = max(1, budget // len(choices))
-        best = start
-        time = self._part(best, module, None)[0]
-        assert time is not None
+        best, time = start, self._module_time(start, module)
         improved = True
         while improved:
             improved = False
@@ -336,8 +342,8 @@ class _Search:
                 if left <= 0 or monotonic() >= self._deadline:
                     return time, best
                 left -= 1
-                found = self._part(candidate, module, time)[0]
-                if found is not None and found < time:
+                found = self._module_time(candidate, module)
+                if found < time:
                     time, best, improved = found, candidate, True
         return time, best
 

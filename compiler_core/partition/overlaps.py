@@ -104,7 +104,7 @@ def compiled_plan(
         plan=assignment, schedules=given, launches=LaunchSettings(merge=True)
     )
     source = QuantizedModel(FloatModel("", "", groups.graph), numbers, configuration, {})
-    return compile_model(source, target)
+    return compile_model(source, target, verifies=False)
 
 
 def _granularity(quantized: QuantizedGraph | None) -> Granularity:

@@ -3,7 +3,7 @@ conversions between the two that no border of another unit does already."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler_core.graph.ir import Node
@@ -161,10 +161,21 @@ class HostSteps:
         base = self._host.base(tensor)
         return tuple(dict.fromkeys((tensor, base, *self._aliases.get(base, ()))))
 
-    def touched(self, step: HostStep, names: Collection[str]) -> tuple[str, ...]:
-        """Tensors among ``names``, those of another unit's memory, that a step reads or writes."""
-        bases = {self._host.base(name) for name in (*step.reads_integers, *step.writes_integers)}
-        return tuple(name for name in names if self._host.base(name) in bases)
+    def by_base(self, names: Iterable[str]) -> Mapping[str, Sequence[tuple[int, str]]]:
+        """Tensors with their positions, by what they are views of."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for at, name in enumerate(names):
+            found.setdefault(self._host.base(name), []).append((at, name))
+        return found
+
+    def touched(
+        self, step: HostStep, tensors: Mapping[str, Sequence[tuple[int, str]]]
+    ) -> tuple[str, ...]:
+        """Which tensors of other units' memories, as of :meth:`by_base`, a step reads or writes, in
+        their order."""
+        used = (*step.reads_integers, *step.writes_integers)
+        bases = {self._host.base(name) for name in used}
+        return tuple(name for _, name in sorted(t for base in bases for t in tensors.get(base, ())))
 
 
 def _in_float(node: Node) -> HostStep:

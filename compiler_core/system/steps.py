@@ -95,7 +95,7 @@ class _Steps:
             part.name for part in quantized.unit_segments() if not isinstance(part, IntegerSegment)
         }
         borders = (name for part in parts for name in (*part.inputs, *part.outputs))
-        self._borders = tuple(dict.fromkeys(borders))
+        self._borders = self._host.by_base(dict.fromkeys(borders))
         self._count = 0
         # The step after which a tensor is there, in float and in int8 of a form.
         self._floats: dict[str, int] = {}
