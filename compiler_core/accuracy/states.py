@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.accuracy.judge import computed_outputs
 from compiler_core.accuracy.samples import EvaluationData, evaluation_data, named_samples
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
@@ -58,6 +59,13 @@ def check_states(graph: Graph, states: States) -> None:
                 f"{list(target.shape or ())}",
                 hint="--shape fixes dynamic axes",
             )
+
+
+def output_for_labels(graph: Graph, states: States) -> str | None:
+    """The output that labels are about where nobody says it: the only one that is no state;
+    ``None`` where that tells none of several."""
+    others = [name for name in computed_outputs(graph) if name not in states]
+    return others[0] if states and len(others) == 1 else None
 
 
 def unrolled(graph: Graph, arrays: Arrays, states: States, run: Run, where: str) -> Arrays:

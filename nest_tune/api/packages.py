@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.settle import settled_exam
-from compiler_core.accuracy.states import Run, unrolled_evaluation
+from compiler_core.accuracy.states import Run, output_for_labels, unrolled_evaluation
 from compiler_core.errors import CheckError, InputError
 from compiler_core.executable.backends import Observer, Simulator
 from compiler_core.executable.check import run_checked
@@ -215,7 +215,7 @@ def evaluate(
         output: The only output that counts; by default all do, and the worst decides.
         shapes: Of inputs of the float model with dynamic axes.
         states: Inputs by the outputs that are fed back to them from sample to sample; the package
-            and the float model have states of their own.
+            and the float model have states of their own. Labels are about the only other output.
         threads: Samples at the same time.
         progress: Told how many samples of how many are done.
 
@@ -245,6 +245,8 @@ def evaluate(
     told: tuple[str, ...] = ()
     if graph is None or states:
         judged = _judged_graph(loaded) if graph is None else graph
+        if output is None and given.labels is not None:
+            output = output_for_labels(judged, states or {})
         exam = make_exam(judged, metric, labelled=given.labels is not None, output=output)
     else:
         exam, told = settled_exam(graph, chosen, metric, output)

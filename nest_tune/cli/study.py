@@ -99,15 +99,19 @@ def _with_states(settings: StudySettings, states: Mapping[str, str]) -> StudySet
     from nest_tune.api.unrolled import write_unrolled
 
     names = {p: Path(p) for p in (settings.calibration, settings.evaluation) if p is not None}
-    files = write_unrolled(
+    found = write_unrolled(
         Path(settings.model), list(names.values()), states, settings.shapes, progress
     )
-    written = dict(zip(names, map(str, files), strict=True))
-    return replace(
-        settings,
-        calibration=settings.calibration and written[settings.calibration],
-        evaluation=settings.evaluation and written[settings.evaluation],
-    )
+    written = dict(zip(names, found, strict=True))
+    if settings.calibration:
+        settings = replace(settings, calibration=str(written[settings.calibration].path))
+    if not settings.evaluation:
+        return settings
+    path, labelled = written[settings.evaluation]
+    judged = settings.judged_output or labelled
+    if judged != settings.judged_output:
+        progress(f"the labels are about output {judged!r}; the others are states")
+    return replace(settings, evaluation=str(path), judged_output=judged)
 
 
 def _start(

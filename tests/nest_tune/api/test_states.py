@@ -172,6 +172,24 @@ def test_data_for_studies_hold_the_states(tmp_path: Path, x: npt.NDArray[np.floa
         assert np.array_equal(written["y"], np.arange(12))
 
 
+def test_labels_are_about_what_is_no_state(tmp_path: Path, x: npt.NDArray[np.float32]) -> None:
+    path, data, out = cell(tmp_path / "cell.onnx"), tmp_path / "x.npz", tmp_path / "out"
+    np.savez(data, x=x, y=np.arange(12) % 3)
+    runner, state = CliRunner(), ("--state", "hn=h")
+    start = ["study", "start", "--model", str(path), "--target", "vta", "--calibration", str(data),
+             "--evaluation", str(data), "--dry-run", "--storage",
+             f"sqlite:///{tmp_path}/s.db"]  # fmt: skip
+    result = runner.invoke(app, [*start, *state])
+    assert result.exit_code == 0, result.output
+    assert "the labels are about output 'y'; the others are states" in result.output
+    nest_tune.compile(path, "vta", out, calibration={"x": x}, states=STATES)
+    evaluate = ["evaluate", str(out), "--data", str(data), "--json"]
+    whole = runner.invoke(app, [*evaluate, *state])
+    assert whole.exit_code == 0, whole.output
+    alone = runner.invoke(app, [*evaluate, *state, "--output", "y"])
+    assert json.loads(whole.stdout)["value"] == json.loads(alone.stdout)["value"]
+
+
 @pytest.mark.parametrize(
     ("states", "message"),
     [
