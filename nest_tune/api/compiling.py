@@ -295,7 +295,8 @@ def _searched_formats(
     # Loaded here: records, and with them databases, are for what is timed.
     from nest_tune.stores.measured_formats import measured_formats, with_formats
 
-    choice = measured_formats(source, statistics, board=board, progress=progress)
+    threads = configuration.runtime.threads
+    choice = measured_formats(source, statistics, threads=threads, board=board, progress=progress)
     return with_formats(configuration, source, choice), formats_report(choice)
 
 

@@ -125,7 +125,9 @@ def shown_formats(
     check_model(source, given)
     places = _formats_of(given, source.graph)
     profile = stored_profile(source.graph, samples_of(calibration, source.graph))
-    table = measured_table(source, profile, board=chip.board, progress=progress)
+    table = measured_table(
+        source, profile, threads=given.runtime.threads, board=chip.board, progress=progress
+    )
     name = FLOAT if config is None else Path(config).name
     report = FormatsReport(name, (), explained(table, places))
     expected, floats = (table.total_us(own) for own in (places, {}))

@@ -175,7 +175,16 @@ def _measured_formats(
     if settings.calibration is None or not (settings.partition and settings.quantization):
         return None, default
     samples = read_samples(Path(settings.calibration), model.graph)
-    return measured_costs(model, stored_profile(model.graph, samples), board=target.board)
+    profile, threads = stored_profile(model.graph, samples), _threads(settings)
+    return measured_costs(model, profile, threads=threads, board=target.board)
+
+
+def _threads(settings: StudySettings) -> int:
+    """Threads that costs of number formats are measured with: those that the study is narrowed to,
+    else the default's one."""
+    given = settings.values.get(f"{RUNTIME}.threads", ())
+    text = str(given[0]) if len(given) == 1 else ""
+    return max(1, int(text)) if text.isascii() and text.isdigit() else 1
 
 
 def _default_scheme(

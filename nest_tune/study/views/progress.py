@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from compiler_core.files.visible import visible
@@ -19,21 +20,27 @@ if TYPE_CHECKING:
 __all__ = ["Lines", "Panel", "Progress", "make_progress"]
 
 _LINE_EVERY_S = 5.0
+_LINE_SHARE = 0.05
+"""Of the time that has passed, until the next line: long studies leave short logs."""
 _DRAW_EVERY_S = 0.2
 _BAR_WIDTH = 40
 
 
 class Lines(Progress):
-    """A line now and then, where there is no terminal."""
+    """A line now and then, where there is no terminal; bests are told again where they changed."""
 
     _next_s = 0.0
+    _told: Mapping[str, str] = MappingProxyType({})
 
     def show(self, *, urgent: bool) -> None:
         now = time.monotonic()
         if not urgent and now < self._next_s:
             return
-        self._next_s = now + _LINE_EVERY_S
-        parts = [self.counts_text(), *(f"{name}: {text}" for name, text in self.best_lines())]
+        self._next_s = now + max(_LINE_EVERY_S, _LINE_SHARE * (now - self._began_s))
+        bests = dict(self.best_lines())
+        told = [n for n, text in bests.items() if urgent or self._told.get(n) != text]
+        self._told = bests
+        parts = [self.counts_text(), *(f"{name}: {bests[name]}" for name in told)]
         if self.is_verbose and (quality := self.quality_text()):
             parts.append(f"cost model: {quality}")
         line = visible("; ".join([*parts, self.doing_text()]))

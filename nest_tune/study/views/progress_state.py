@@ -162,7 +162,8 @@ class Progress(Observer):
         for objective in self._objectives:
             name = objective.metric.value
             best = min(front, key=lambda t: objective.loss(t.metrics[name]), default=None)
-            text = "nothing feasible yet" if best is None else f"best {_value_text(best, name)}"
+            nothing = "nothing feasible yet" if self._trials else "not measured yet"
+            text = nothing if best is None else f"best {_value_text(best, name)}"
             if default is not None and default.outcome.is_measured:
                 gain = "" if best is None else _gain_text(best, default, name)
                 text += f"{gain}, default {_value_text(default, name)}"
@@ -181,8 +182,8 @@ class Progress(Observer):
         bound = sum(task.bound_cycles for task in tasks)
         measured = sum(task.measurements for task in tasks)
         return (
-            f"{len(tasks)} tasks, {measured} measurements: {tuned:,} cycles, default {default:,}, "
-            f"bound {bound:,}"
+            f"{len(tasks)} tasks, {measured:,} measurements: {tuned:,} cycles, "
+            f"default {default:,}, bound {bound:,}"
         )
 
     def quality_text(self) -> str:

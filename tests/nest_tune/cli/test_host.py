@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from compiler_core.clock import choices
 from nest_tune.api.formats import best_formats
 from nest_tune.stores import measured_formats
 from tests.rule_timer import RuleTimer
@@ -358,6 +359,35 @@ def test_boards_time_number_formats(
     assert asked == [board]
     assert found.target.name == board
     assert found.configuration.plan["n_c1"] == "cpu:s8s8c"
+
+
+def test_costs_are_those_of_the_threads_that_are_asked_for(
+    run: Run, model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a configuration, and of a study that is narrowed to one number of them; else of one."""
+    asked = []
+
+    def timer(*given: object) -> RuleTimer:
+        asked.append(given[2])
+        return RuleTimer()
+
+    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(measured_formats, "make_timer", timer)
+    monkeypatch.setattr(choices, "possible_threads", lambda: (1, 2, 4))
+    config, calibration = tmp_path / "two.toml", ("--calibration", folder / "calib.npz")
+    config.write_text('schema = "nest-tune/config/1"\n[runtime]\nthreads = 2\n')
+    host = ("--target", "host", *calibration)
+    code, _, err = run("compile", model, *host, "--config", config, "-o", tmp_path / "out")
+    assert code == 0, err
+    assert "threads = 2" in (tmp_path / "out" / "config.toml").read_text()
+    code, _, err = run("plan", "show", model, *host, "--config", config)
+    assert code == 0, err
+    storage = ("--storage", f"sqlite:///{tmp_path}/s.db")
+    study = ("study", "start", "--model", model, *host, "--trials", "1", *storage)
+    for values in (["runtime.threads=2"], ["runtime.threads=1,2"], []):
+        code, _, err = run(*study, *(word for v in values for word in ("--value", v)))
+        assert code == 0, err
+    assert asked == [2, 2, 2, 1, 1]
 
 
 def test_operators_are_shown_in_the_formats_of_a_plan(

@@ -174,3 +174,31 @@ def test_only_the_kernel_of_a_notebook_has_a_bar(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setitem(sys.modules, "IPython.display", display)
         found.append(type(notebook_observer(LATENCY, "top1")))
     assert found == [Observer, Observer, NotebookBar]
+
+
+def test_lines_of_a_long_study_are_few_and_say_what_is_new(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An hour of tuning is at most about a hundred lines; a best that stays is told once."""
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    for module in ("progress", "progress_state"):
+        monkeypatch.setattr(f"nest_tune.study.views.{module}.time", clock)
+    lines = Lines(LATENCY)
+    lines.began([], Budget(8))
+    lines.tuning(3)
+    assert "latency_ms: not measured yet" in capsys.readouterr().err
+    lines.finished(trial(0, 0.2))
+    assert "latency_ms: best 0.200" in capsys.readouterr().err
+    for _ in range(3600):
+        now[0] += 1.0
+        lines.tuning(3)
+    shown = capsys.readouterr().err.splitlines()
+    assert 30 < len(shown) < 110
+    assert not any("latency_ms" in line for line in shown)
+    lines.finished(trial(1, 0.1))
+    now[0] += 300.0
+    lines.tuning(3)
+    assert "best 0.100 (-50.0 %)" in capsys.readouterr().err
+    lines.ended(Ended.TRIALS)
+    assert "best 0.100 (-50.0 %)" in capsys.readouterr().err
