@@ -117,8 +117,8 @@ def _formats(package: Path) -> FormatsReport | None:
 
 def _clocks(target: Target) -> str:
     if len(target.units) == 1:
-        return f"{target.npu.clock_hz / 1e6:g} MHz"
-    return ", ".join(f"{u.machine.clock_hz / 1e6:g} MHz ({u.name})" for u in target.units)
+        return f"{target.npu.clock_hz / 1e6:,g} MHz"
+    return ", ".join(f"{u.machine.clock_hz / 1e6:,g} MHz ({u.name})" for u in target.units)
 
 
 def _print_host(loaded: Package, package: Path, by: By) -> None:

@@ -56,7 +56,7 @@ def list_targets(as_json: AsJson = False) -> None:
             target.name if first else "",
             "" if unit is None else unit.name,
             "" if unit is None else str(unit.cores),
-            "" if unit is None else f"{unit.machine.clock_hz / 1e6:g} MHz",
+            "" if unit is None else f"{unit.machine.clock_hz / 1e6:,g} MHz",
             *(known.get(title, "") for title in titles),
             target.cpu.name if first else "",
             target.description if first else "",
@@ -65,7 +65,7 @@ def list_targets(as_json: AsJson = False) -> None:
     print_table(table, out=out, drop=(*reversed(titles), "CPU"))
     sources = Table("generated C", "core", "clock", "flash", "RAM", "what", box=None)
     for board in boards:
-        clock = "" if board.clock_hz is None else f"{board.clock_hz / 1e6:g} MHz"
+        clock = "" if board.clock_hz is None else f"{board.clock_hz / 1e6:,g} MHz"
         sizes = [_kib(board.flash_bytes), _kib(board.ram_bytes)]
         sources.add_row(board.name, board.core, clock, *sizes, board.description)
     out.print()
@@ -159,7 +159,7 @@ def _show_board(board: BundleTarget, as_json: bool) -> None:
     print(f"{board.name}: {board.description}")
     for label, value in (
         ("core", board.core),
-        ("clock", "" if board.clock_hz is None else f"{board.clock_hz / 1e6:g} MHz"),
+        ("clock", "" if board.clock_hz is None else f"{board.clock_hz / 1e6:,g} MHz"),
         ("flash", _kib(board.flash_bytes)),
         ("RAM", _kib(board.ram_bytes)),
         ("compiles to", "C sources: nest-tune compile MODEL --target " + board.name),
@@ -180,7 +180,7 @@ def _print_description(description: TargetDescription) -> None:
         cores = f"{unit.cores} cores" if unit.cores > 1 else "1 core"
         out.print(
             f"{'unit':<14} {unit.name}: kind {unit.kind}, {cores} at "
-            f"{unit.machine.clock_hz / 1e6:g} MHz, memory {unit.memory} ({unit.access.value})"
+            f"{unit.machine.clock_hz / 1e6:,g} MHz, memory {unit.memory} ({unit.access.value})"
         )
         for figure in _figures(unit):
             out.print(f"{figure.title:<14} {figure.text}")

@@ -197,7 +197,7 @@ def _print(result: TaskResult, wall_s: float) -> None:
         proof = f"; at most {percent(gap, 2)} above the best of all schedules"
     annealed = f", {result.annealed} programs annealed" if result.annealed else ""
     out.print(
-        f"{result.measurements} measurements, {result.known} known before{annealed}, "
+        f"{result.measurements:,} measurements, {result.known:,} known before{annealed}, "
         f"{wall_s:.1f} s{proof}"
     )
     for line in _toml(result).splitlines():

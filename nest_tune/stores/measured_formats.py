@@ -88,7 +88,7 @@ def measured_formats(
     limit = is_good or good_on_samples(model, profile)
     search = PrecisionSearch(model.graph, profile, recorded, timer, limit, progress=progress)
     found = search.choose()
-    progress(f"{recorded.measured} times measured, {recorded.known} known from records")
+    progress(f"{recorded.measured:,} times measured, {recorded.known:,} known from records")
     return found
 
 
@@ -180,7 +180,7 @@ def measured_table(
     """
     parts = RecordedTimer(make_timer(model, profile, threads, progress, board))
     found = measure_table(model.graph, profile.ranges(), parts, progress)
-    progress(f"{parts.measured} times measured, {parts.known} known from records")
+    progress(f"{parts.measured:,} times measured, {parts.known:,} known from records")
     return found
 
 

@@ -97,7 +97,7 @@ class AimSimulation:
             raise CheckError(
                 f"the built-in program takes {result.timing.cycles} cycles; {CYCLES} are right"
             )
-        return f"built-in product: 16 numbers equal to NumPy, {result.timing.cycles} cycles"
+        return f"built-in product: 16 numbers equal to NumPy, {result.timing.cycles:,} cycles"
 
 
 SIMULATION = AimSimulation()

@@ -88,7 +88,7 @@ class VtaSimulation:
         start, length = int(arrays["post_addr"][0]), int(arrays["post_len"][0])
         if not np.array_equal(result.dram[start : start + length], arrays["post_data"]):
             raise CheckError("the built-in program gives wrong bytes")
-        return f"built-in 3x3 convolution: bytes equal to NumPy, {result.cycles} cycles"
+        return f"built-in 3x3 convolution: bytes equal to NumPy, {result.cycles:,} cycles"
 
 
 SIMULATION = VtaSimulation()
