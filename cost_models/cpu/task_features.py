@@ -36,6 +36,10 @@ COLUMNS_OF_FEATURES: Columns = (
 )
 
 
+_UNITS = (KernelUnit.PORTABLE, KernelUnit.DSP, KernelUnit.MVE)
+"""Units with a flag each; of CMSIS-NN none is set."""
+
+
 class KernelFeatures:
     """See :class:`~cost_models.task_features.TaskFeatures`."""
 
@@ -51,7 +55,7 @@ class KernelFeatures:
             np.log(np.maximum(least(workload, rows, has_vectors(machine)), 1)),
             np.log(estimate),
             *(np.log(x) for x in (workload.depth, workload.positions, workload.outputs)),
-            *(unit == number for number in range(len(MEMBERS))),
+            *(unit == MEMBERS.index(own) for own in _UNITS),
             outputs,
             pixels,
             unroll,

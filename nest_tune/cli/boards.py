@@ -43,6 +43,7 @@ def compile_sources(
     output: Path,
     calibration: Path | None,
     shapes: Mapping[str, tuple[int, ...]],
+    tune: bool,
     as_json: bool,
 ) -> None:
     """``nest-tune compile`` for a microcontroller.
@@ -60,6 +61,7 @@ def compile_sources(
         output,
         config=config,
         calibration=calibration,
+        tune=tune,
         shapes=shapes,
         progress=progress,
     )

@@ -13,6 +13,7 @@ import typer
 from compiler_core.errors import InputError
 from nest_tune.cli.options import (
     AsJson,
+    CmsisNn,
     FixedInputs,
     Shapes,
     fixed_model,
@@ -99,6 +100,7 @@ def bundle(
     ] = False,
     shape: Shapes = None,
     fix_input: FixedInputs = None,
+    cmsis_nn: CmsisNn = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a model as sources for a board, with a self test that compares every bit."""
@@ -112,6 +114,7 @@ def bundle(
             "--float-ports": float_ports,
             "--model-layout": model_layout,
             "--tune": tune,
+            "--cmsis-nn": cmsis_nn,
             "--patches": patches,
             "--count": count,
             "--shape": shape,
@@ -137,7 +140,7 @@ def bundle(
         model_layout=model_layout,
         name=name,
         samples=samples,
-        tune=tune,
+        tune=tune or cmsis_nn is not None,
         patches=patches,
         beside=True,
         shapes=parse_shapes(shape),

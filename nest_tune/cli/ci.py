@@ -13,7 +13,7 @@ import typer
 from compiler_core.errors import CheckError, InputError
 from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.whole_file import require_writable, write_atomically
-from nest_tune.cli.options import AsJson
+from nest_tune.cli.options import AsJson, CmsisNn
 from nest_tune.cli.output import print_json, progress, say
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def check(
     update: Annotated[
         bool, typer.Option("--update", help="Accept what was measured: write the lock anew.")
     ] = False,
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """Compile a lock file again and compare: simulated numbers and accuracy exactly, latency by

@@ -13,6 +13,7 @@ from compiler_core.errors import InputError
 from nest_tune.cli.completion import target_names, trial_names
 from nest_tune.cli.options import (
     AsJson,
+    CmsisNn,
     FixedInputs,
     Shapes,
     States,
@@ -107,6 +108,7 @@ def compile_(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of calibration.")] = 1,
     state: States = None,
+    cmsis_nn: CmsisNn = None,
     as_json: AsJson = False,
 ) -> None:
     """Compile a model to a package of verified programs."""
@@ -128,7 +130,8 @@ def compile_(
             named = named_by_sources(config)
             if named is not None:
                 model, shapes = named.model.found(), shapes or dict(named.shapes)
-        compile_sources(model, target, config, output, calibration, shapes, as_json)
+        tune = cmsis_nn is not None and config is None
+        compile_sources(model, target, config, output, calibration, shapes, tune, as_json)
         return
 
     from nest_tune.api.compiling import compile as compile_package

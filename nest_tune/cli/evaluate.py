@@ -13,6 +13,7 @@ from compiler_core.executable.runtimes import DEFAULT_RUNTIME
 from nest_tune.cli.completion import runtimes, study_names
 from nest_tune.cli.options import (
     AsJson,
+    CmsisNn,
     FixedInputs,
     States,
     fixed_model,
@@ -95,6 +96,7 @@ def evaluate(
     fix_input: FixedInputs = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Samples at the same time.")] = 1,
     state: States = None,
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """Measure how good a package is: by labels, or against the float model."""

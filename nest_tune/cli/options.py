@@ -48,6 +48,29 @@ FixedInputs = Annotated[
         help="Input that holds a value (numbers by comma, text): a constant of the model.",
     ),
 ]
+
+
+def _use_library(folder: Path | None) -> Path | None:
+    """Kernels of a folder, for this process and what it starts."""
+    if folder is not None:
+        from compiler_core.units.facets.kernel_library import kernel_library
+
+        kernel_library().use(folder)
+    return folder
+
+
+CmsisNn = Annotated[
+    Path | None,
+    typer.Option(
+        "--cmsis-nn",
+        metavar="DIR",
+        callback=_use_library,
+        help="Cortex-M: sources of CMSIS-NN, whose kernels are taken where they are faster; else "
+        "NEST_TUNE_CMSIS_NN.",
+    ),
+]
+"""Taken by its callback: commands need not read it."""
+
 CalibrationSizes = Annotated[
     Path | None,
     typer.Option(

@@ -12,7 +12,7 @@ import typer
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
 from compiler_core.sums import float_sum
-from nest_tune.cli.options import AsJson
+from nest_tune.cli.options import AsJson, CmsisNn
 from nest_tune.cli.output import print_json
 from nest_tune.cli.tables import print_table
 from nest_tune.figures import percent
@@ -50,6 +50,7 @@ def profile(
         ),
     ] = None,
     by: Annotated[By, typer.Option(help="What a row of the table is.")] = By.LAYER,
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """Show where time, bytes and energy go, and how far each layer is from its bound."""

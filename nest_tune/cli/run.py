@@ -12,7 +12,7 @@ import typer
 from compiler_core.errors import InputError
 from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.whole_file import require_writable
-from nest_tune.cli.options import AsJson, States, parse_states
+from nest_tune.cli.options import AsJson, CmsisNn, States, parse_states
 from nest_tune.cli.output import print_json, progress
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def run(
             "--on", help="Where generated C runs: native (this machine, the default), or qemu."
         ),
     ] = None,
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """Execute a package: on the simulator, or as generated C."""

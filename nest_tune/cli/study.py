@@ -14,7 +14,7 @@ import typer
 
 from compiler_core.errors import InfeasibleError, InputError, NestTuneError
 from nest_tune.cli.counts import plain_count, shown_count
-from nest_tune.cli.options import AsJson, FixedInputs, States, fixed_model, parse_states
+from nest_tune.cli.options import AsJson, CmsisNn, FixedInputs, States, fixed_model, parse_states
 from nest_tune.cli.output import console, print_json, progress, say
 from nest_tune.cli.setting_options import takes
 from nest_tune.cli.study_app import app
@@ -67,6 +67,7 @@ def start(
     ] = False,
     output: Output = None,
     verbose: Verbose = False,
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """Create a study and run it."""
@@ -171,6 +172,7 @@ def resume(
     pick: Pick = None,
     output: Output = None,
     verbose: Verbose = False,
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """Go on where a study stopped: same sampler, same space."""

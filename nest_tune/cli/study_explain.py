@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nest_tune.cli.options import AsJson
+from nest_tune.cli.options import AsJson, CmsisNn
 from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import (
@@ -37,6 +37,7 @@ def explain(
     effects: EffectCount = None,
     pick: Pick = None,
     storage: StorageUrl = None,
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """Show what each decision is worth, which limits bind, and why layers are on the CPU.

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from compiler_core.files.whole_file import require_writable, write_atomically
-from nest_tune.cli.options import AsJson
+from nest_tune.cli.options import AsJson, CmsisNn
 from nest_tune.cli.output import print_json, progress
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import EffectCount, Name, Pick, StorageUrl, open_storage
@@ -26,6 +26,7 @@ def report(
     pick: Pick = None,
     effects: EffectCount = None,
     storage: StorageUrl = None,
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """Write one self-contained page: front, timeline, roofline, layers, how to reproduce.

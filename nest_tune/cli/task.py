@@ -11,6 +11,7 @@ import typer
 from nest_tune.cli import tune
 from nest_tune.cli.options import (
     AsJson,
+    CmsisNn,
     FixedInputs,
     ModelFile,
     Shapes,
@@ -65,6 +66,7 @@ def list_tasks(
     ] = None,
     shape: Shapes = None,
     fix_input: FixedInputs = None,
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """List the distinct tasks of a model with their untuned cycles, of generated C instructions."""
@@ -185,6 +187,7 @@ def measure(
         Path,
         typer.Option(metavar="FILE", help="Keys of a schedule (TOML), or a whole configuration."),
     ],
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """Measure one given schedule of a task: cycles, bytes, utilization."""

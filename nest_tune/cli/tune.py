@@ -14,7 +14,7 @@ import typer
 
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import schedule_samplers
-from nest_tune.cli.options import AsJson, RecordStorage, TargetName
+from nest_tune.cli.options import AsJson, CmsisNn, RecordStorage, TargetName
 from nest_tune.cli.output import console, print_json
 from nest_tune.figures import percent
 from nest_tune.samplers.registry import DEFAULT_SAMPLER
@@ -68,6 +68,7 @@ def tune(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Best schedule as TOML.")
     ] = None,
+    cmsis_nn: CmsisNn = None,  # noqa: ARG001
     as_json: AsJson = False,
 ) -> None:
     """Tune one task: best schedule, its cycles, and how it was found."""

@@ -30,6 +30,7 @@ ALLOWED = (
     *("NUMBA_*", "NPY_*", "ORT_*", "XGB_*", "CUDA_VISIBLE_DEVICES"),
     # this project
     *("NEST_TUNE_CACHE", "NEST_TUNE_LOG_LEVEL", "NEST_TUNE_SSH_CONFIG"),
+    "NEST_TUNE_CMSIS_NN",
     *SWITCHES,
 )
 """Names of variables that workers have; ``*`` stands for any ending."""

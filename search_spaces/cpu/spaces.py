@@ -26,19 +26,20 @@ class KernelSpaces:
     def tables(self, workload: KernelWorkload, machine: KernelMachine) -> SpaceTables:
         unpacked = (False, True) if workload.numbers.weight_bits == 4 else (False,)
         parameters = (
-            Parameter("unit", units_of(machine.core), ordered=False),
+            Parameter("unit", units_of(machine.core, library=bool(machine.library)), ordered=False),
             Parameter("outputs", _OUTPUTS),
             Parameter("pixels", _PIXELS),
             Parameter("unroll", _UNROLL),
             Parameter("unpacked", unpacked, ordered=False),
         )
+        limits = (machine.core, bool(machine.library))
         exchanges = (("outputs", "pixels"), ("pixels", "unroll"))
-        return SpaceTables(parameters, RULES, machine.core, exchanges=exchanges, leading=3)
+        return SpaceTables(parameters, RULES, limits, exchanges=exchanges, leading=3)
 
-    def broken(self, workload: KernelWorkload, rows: Rows, limits: str) -> Mask:
-        columns = [
-            np.asarray(demand > bound) for demand, bound, *_ in demands(workload, rows, limits)
-        ]
+    def broken(self, workload: KernelWorkload, rows: Rows, limits: tuple[str, bool]) -> Mask:
+        core, library = limits
+        told = demands(workload, rows, core, library=library)
+        columns = [np.asarray(demand > bound) for demand, bound, *_ in told]
         return np.stack(columns, axis=1)
 
     def canonical(self, workload: KernelWorkload, rows: Rows, cap: Cap) -> Rows:

@@ -15,6 +15,7 @@ KIND = UnitKind(
         "sessions": "compiler_core.units.cpu.session:SESSIONS",
         "bundles": "compiler_core.units.cpu.c.bundles.facet:BUNDLES",
         "candidates": "compiler_core.units.cpu.c.search.facet:CANDIDATES",
+        "kernel_library": "compiler_core.units.cpu.c.library.facet:KERNEL_LIBRARY",
         "source_tasks": "compiler_core.units.cpu.c.tasks.source_tasks:SOURCE_TASKS",
         "tasks": "compiler_core.units.cpu.c.tasks.facet:TASKS",
         "spaces": "search_spaces.cpu.spaces:SPACES",

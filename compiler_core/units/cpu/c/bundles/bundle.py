@@ -37,6 +37,7 @@ from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.convert.qdq import to_onnx
 from compiler_core.units.cpu.c.emit import extras
 from compiler_core.units.cpu.c.emit.sources import Sources, write_sources
+from compiler_core.units.cpu.c.library.legality import library_scratch
 from compiler_core.units.cpu.c.network import Array, Network, Operator
 from compiler_core.units.cpu.c.plan.memory import MemoryPlan, plan_memory
 from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule, choices
@@ -123,7 +124,10 @@ def scheduled_bundle(
 
     def scratch(operator: Operator) -> int:
         schedule = schedules.get(operator.output, PORTABLE)
-        return scratch_bytes(operator, network.values[operator.inputs[0]], schedule)
+        source = network.values[operator.inputs[0]]
+        if schedule.unit.is_library:
+            return library_scratch(operator, source, schedule.unit)
+        return scratch_bytes(operator, source, schedule)
 
     plan = plan_memory(network, scratch)
     sources = write_sources(network, plan, name, schedules)
@@ -180,8 +184,8 @@ def write_bundle(
         "selftest.c": extras.self_test(network, name, tests),
         "count.c": extras.counter(network, name, len(bundle.sources.steps)),
         "Makefile": extras.makefile(),
-        "model.mk": extras.MAKE_FRAGMENT,
-        "model.cmake": extras.cmake_fragment(name),
+        "model.mk": extras.make_fragment(library=bundle.sources.library),
+        "model.cmake": extras.cmake_fragment(name, library=bundle.sources.library),
         "CMakeLists.txt": extras.cmake_lists(name),
         "bundle.json": json.dumps(bundle.document, indent=1) + "\n",
         **(more or {}),

@@ -148,7 +148,7 @@ def count_whole(core: cores.Core, folder: Path, program: Path, steps: int) -> Wh
 
 
 _CLASS = re.compile(r"^class (\w+) (\d+)$", re.MULTILINE)
-_SYMBOL = re.compile(r"^([0-9a-f]+) ([0-9a-f]+) [tT] (nt_\w+|\w+_run)$", re.MULTILINE)
+_SYMBOL = re.compile(r"^([0-9a-f]+) ([0-9a-f]+) [tT] (nt_\w+|arm_\w+|\w+_run)$", re.MULTILINE)
 
 
 def _code(core: cores.Core, program: Path) -> tuple[int, int]:

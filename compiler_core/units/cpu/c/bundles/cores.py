@@ -17,6 +17,7 @@ from pathlib import Path
 from compiler_core.clock.statistics import Interval, median_interval
 from compiler_core.errors import CheckError, InputError, MissingDependencyError
 from compiler_core.files.nearest import did_you_mean
+from compiler_core.units.cpu.c.library.archive import needed_by
 
 FLAGS = ("-std=c99", "-ffp-contract=off")
 _PACKAGE = "compiler_core.units.cpu.c"
@@ -203,14 +204,18 @@ def build(
         )
     with as_file(files(_PACKAGE) / "boards") as boards:
         files_of = [str(folder / name) for name in (main, *sources)]
-        files_of += [str(boards / name) for name in core.board]
+        around = [str(boards / name) for name in core.board]
         if "extra" in defines:
-            files_of.append(str(boards / defines["extra"]))
+            around.append(str(boards / defines["extra"]))
         before = ["-include", str(boards / defines["before"])] if "before" in defines else []
         link = [text.replace("-Tarm.ld", f"-T{boards / 'arm.ld'}") for text in core.link]
+        more = needed_by(folder, core.compiler, core.flags)
         command = [core.compiler, *core.flags, *FLAGS, optimization, *before, f"-I{folder}"]
+        command += more.headers
         made = subprocess.run(
-            [*command, *files_of, *link, "-o", str(program)], capture_output=True, text=True
+            [*command, *files_of, *more.archives, *around, *link, "-o", str(program)],
+            capture_output=True,
+            text=True,
         )
     if made.returncode:
         line = next((text for text in made.stderr.splitlines() if "error" in text), made.stderr)
@@ -257,14 +262,22 @@ def compiled(core: Core, folder: Path, into: Path, optimization: str = "-O3") ->
     Raises:
         CheckError: The compiler refuses the sources.
     """
-    found = []
+    found: list[Path] = []
+    more = needed_by(folder, core.compiler, core.flags)
     for name in _MODEL:
         result = into / f"{name}.o"
-        command = [core.compiler, *core.flags, *FLAGS, optimization, "-c", str(folder / name)]
-        made = subprocess.run([*command, "-o", str(result)], capture_output=True, text=True)
+        command = [core.compiler, *core.flags, *FLAGS, optimization, *more.headers, "-c"]
+        made = subprocess.run(
+            [*command, str(folder / name), "-o", str(result)], capture_output=True, text=True
+        )
         if made.returncode:
             raise CheckError(f"core {core.name}: {core.compiler} refuses {name}")
         found.append(result)
+    if more.archives:  # what the model calls of them is its code, too
+        called = into / "called.o"
+        command = [core.compiler, *core.flags, "-r", "-nostdlib", *map(str, found), *more.archives]
+        subprocess.run([*command, "-o", str(called)], check=True, capture_output=True)
+        found = [called]
     return found
 
 

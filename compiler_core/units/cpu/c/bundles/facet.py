@@ -119,7 +119,10 @@ class CBundles:
         kernels = decisions.kernels_of(network)
         if request.configuration is None:
             legal = {item.output: choices(item, core.name)[0] for item in network.operators}
-            kernels = tuned(network, decisions.name, core) if request.tune else legal
+            if request.tune:
+                kernels = tuned(network, decisions.name, core, library=bool(board.library))
+            else:
+                kernels = legal
         bundle = scheduled_bundle(network, decisions.name, kernels)
         report = _report(bundle, board, core.name)
         check_fit(board, report.constant_bytes, report.ram_peak_bytes)

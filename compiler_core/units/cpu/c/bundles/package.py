@@ -40,6 +40,7 @@ from compiler_core.units.cpu.c.bundles.targets import Board
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit import extras
+from compiler_core.units.cpu.c.library.place import require_library
 from compiler_core.units.cpu.c.network import Array, Network
 from compiler_core.units.cpu.c.plan.patches import Patches
 from compiler_core.units.cpu.c.schedules.legality import illegal
@@ -110,20 +111,26 @@ class Decisions:
 
         Raises:
             InputError: One is not legal, or there is no such operator.
+            MissingDependencyError: One is of a CMSIS-NN that is not here.
         """
+        if any(kernel.unit.is_library for kernel in self.kernels.values()):
+            require_library(self.target.library, f"configuration of {self.name}")
         operators = {item.output: item for item in network.operators}
         for value, kernel in self.kernels.items():
             if value not in operators:
                 raise InputError(f"kernels: {value!r}: there is no such operator")
-            why = illegal(network, operators[value], kernel, self.target.core)
+            library = bool(self.target.library)
+            why = illegal(network, operators[value], kernel, self.target.core, library=library)
             if why is not None:
                 raise InputError(f"kernels: {value!r}: {kernel} is not legal there: {why}")
         return {value: self.kernels.get(value, PORTABLE) for value in operators}
 
     def with_kernels(self, kernels: Mapping[str, KernelSchedule]) -> Decisions:
-        """The same with kernels; portable ones are not written."""
+        """The same with kernels; portable ones are not written, nor a library that none is of."""
         chosen = {value: kernel for value, kernel in kernels.items() if kernel != PORTABLE}
-        return replace(self, kernels=chosen)
+        called = any(kernel.unit.is_library for kernel in chosen.values())
+        target = replace(self.target, library=self.target.library if called else "")
+        return replace(self, target=target, kernels=chosen)
 
     def text(self) -> str:
         """As TOML."""
@@ -255,6 +262,7 @@ class OpenPackage:
 
     def run(self, samples: Mapping[str, Array], *, emulated: bool = False) -> dict[str, Array]:
         """See :class:`compiler_core.units.facets.bundles.OpenBundle`."""
+        require_library(self.decisions.target.library, f"package {self.folder}")
         network = self.network
         count = check_samples(self.graph, samples)
         fed = [self._fed(sample) for sample in runs(self.graph, samples)]

@@ -6,7 +6,7 @@ inherit nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,12 +14,14 @@ from pydantic import Field, ValidationError
 
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.nearest import did_you_mean
-from compiler_core.files.plain import from_plain
+from compiler_core.files.plain import ONLY_WHERE_OTHER, from_plain
 from compiler_core.files.toml_file import read_toml
 from compiler_core.targets.lineage import read_lineage
 from compiler_core.targets.schema import Hertz, Section
 from compiler_core.targets.validation import refusal, values_below
 from compiler_core.units.cpu.c.bundles.cores import core_of
+from compiler_core.units.cpu.c.library.legality import LIBRARY_UNITS
+from compiler_core.units.cpu.c.library.place import library_here
 from compiler_core.units.names import CPU
 
 BOARD_SCHEMA = "nest-tune/board/1"
@@ -52,6 +54,7 @@ class Board:
         flash_bytes: For code and constants; ``None`` is as much as is needed.
         ram_bytes: For the arena, inputs, outputs and everything else.
         flash_wait_cycles: Of a read that no cache holds.
+        library: Which CMSIS-NN kernels may be of; empty for none.
     """
 
     schema: str
@@ -62,6 +65,7 @@ class Board:
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     flash_wait_cycles: int = 0
+    library: str = field(default="", metadata={ONLY_WHERE_OTHER: True})
 
 
 def bundled_boards() -> tuple[str, ...]:
@@ -94,7 +98,8 @@ def load_board(name: str) -> Board:
         value = getattr(board, key)
         if value is not None and value <= 0:
             raise InputError(f"{name}: {key} is {value}; more than 0 is needed")
-    return board
+    here = library_here() if board.core in LIBRARY_UNITS else None
+    return replace(board, library="" if here is None else here.identity)
 
 
 def _read_board(path: Path, name: str) -> Board:

@@ -13,20 +13,27 @@ from compiler_core.units.cpu.c.bundles.bundle import scheduled_bundle, write_sou
 from compiler_core.units.cpu.c.bundles.cores import Core, count
 from compiler_core.units.cpu.c.network import Network
 from compiler_core.units.cpu.c.operators.moves import View
-from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule, choices
+from compiler_core.units.cpu.c.schedules.legality import legal_kernels
+from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
 
 
-def tuned(network: Network, name: str, core: Core) -> dict[str, KernelSchedule]:
+def tuned(
+    network: Network, name: str, core: Core, *, library: bool = False
+) -> dict[str, KernelSchedule]:
     """The schedule of fewest instructions per operator, by the value that it writes.
 
-    Of equal ones the first of :func:`~compiler_core.units.cpu.c.schedules.schedule.choices` stays.
+    Of equal ones the first of :func:`~.legality.legal_kernels` stays; with ``library`` those of
+    CMSIS-NN are among them.
 
     Raises:
         InputError: Nothing counts on this core.
         MissingDependencyError: Compiler or emulator are not installed.
         CheckError: A program cannot be built or run.
     """
-    legal = {item.output: choices(item, core.name) for item in network.operators}
+    legal = {
+        item.output: legal_kernels(network, item, core.name, library=library)
+        for item in network.operators
+    }
     best: dict[str, tuple[float, KernelSchedule]] = {}
     for position in range(max(map(len, legal.values()), default=1)):
         chosen = {key: found[min(position, len(found) - 1)] for key, found in legal.items()}

@@ -54,6 +54,7 @@ class Context:
         self.kernels: dict[str, None] = {}
         self.generated: dict[str, str] = {}
         self.step = 0
+        self.library = False
         self._unpacked = ""
         for value in network.values.values():
             if value.size_bytes > _MOST:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compiler_core.units.cpu.c.emit.text import C_TYPES, rows
+from compiler_core.units.cpu.c.library.place import FLOAT_ENDINGS, FOLDERS
 from compiler_core.units.cpu.c.network import Array, Network
 
 FLAGS = "-std=c99 -ffp-contract=off"
@@ -270,15 +271,50 @@ MODEL_SOURCES = model.c weights.c
 MODEL_FLAGS = {FLAGS}
 """
 
+_LIBRARY_FOLDERS = " ".join(FOLDERS)
 
-def cmake_fragment(name: str) -> str:
-    """``model.cmake``: a library target for other projects."""
+
+def make_fragment(*, library: bool = False) -> str:
+    """``model.mk``; with ``library`` it compiles CMSIS-NN along, from the folder ``CMSIS_NN``."""
+    if not library:
+        return MAKE_FRAGMENT
+    return f"""{MAKE_FRAGMENT}
+# The model calls CMSIS-NN: CMSIS_NN is the folder of its sources, of the version in bundle.json.
+ifndef CMSIS_NN
+$(error CMSIS_NN is not set: make CMSIS_NN=DIR)
+endif
+CMSIS_NN_FOLDERS = {_LIBRARY_FOLDERS}
+CMSIS_NN_FILES = $(foreach folder,$(CMSIS_NN_FOLDERS),$(wildcard $(CMSIS_NN)/Source/$(folder)/*.c))
+CMSIS_NN_SOURCES = $(filter-out {" ".join("%" + end for end in FLOAT_ENDINGS)},$(CMSIS_NN_FILES))
+MODEL_SOURCES += $(CMSIS_NN_SOURCES)
+MODEL_FLAGS += -isystem $(CMSIS_NN)/Include
+"""
+
+
+def cmake_fragment(name: str, *, library: bool = False) -> str:
+    """``model.cmake``: a library target for other projects; with ``library`` CMSIS-NN is a part of
+    it, from the folder ``CMSIS_NN``."""
     flags = FLAGS.split()[1]
+    called = _cmake_library(name) if library else ""
     return f"""# For other projects: include(model.cmake), then link {name}.
 add_library({name} STATIC ${{CMAKE_CURRENT_LIST_DIR}}/model.c ${{CMAKE_CURRENT_LIST_DIR}}/weights.c)
 target_include_directories({name} PUBLIC ${{CMAKE_CURRENT_LIST_DIR}})
 set_target_properties({name} PROPERTIES C_STANDARD 99 C_EXTENSIONS OFF)
 target_compile_options({name} PRIVATE {flags})
+{called}"""
+
+
+def _cmake_library(name: str) -> str:
+    globs = " ".join(f"${{CMSIS_NN}}/Source/{folder}/*.c" for folder in FOLDERS)
+    floats = "|".join(end.removesuffix(".c") for end in FLOAT_ENDINGS)
+    return f"""# The model calls CMSIS-NN: CMSIS_NN is the folder of its sources.
+if(NOT CMSIS_NN)
+  message(FATAL_ERROR "CMSIS_NN is not set: cmake -DCMSIS_NN=DIR")
+endif()
+file(GLOB {name}_library {globs})
+list(FILTER {name}_library EXCLUDE REGEX "({floats})\\.c$")
+target_sources({name} PRIVATE ${{{name}_library}})
+target_include_directories({name} SYSTEM PRIVATE ${{CMSIS_NN}}/Include)
 """
 
 

@@ -8,6 +8,7 @@ from compiler_core.units.cpu.c.arithmetic.packing import pack_groups
 from compiler_core.units.cpu.c.emit.calls import statement, sum_fields
 from compiler_core.units.cpu.c.emit.context import Context
 from compiler_core.units.cpu.c.emit.real_calls import call_of
+from compiler_core.units.cpu.c.library.calls import library_call
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators.pointwise import Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
@@ -27,6 +28,8 @@ from compiler_core.units.cpu.c.schedules.shapes import (
 
 def scheduled_call(operator: Operator, schedule: KernelSchedule, context: Context) -> list[str]:
     """The lines of C that run an operator by a schedule that is legal for it."""
+    if schedule.unit.is_library:
+        return library_call(operator, schedule, context)
     if isinstance(operator, Sum) and schedule.unit == "mve" and _is_flat(operator, context):
         return statement(
             context.kernel("add_lanes"),

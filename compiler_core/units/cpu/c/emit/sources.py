@@ -10,6 +10,7 @@ from compiler_core.units.cpu.c.emit.context import Constant, Context
 from compiler_core.units.cpu.c.emit.kernels import COMPILED_ALIKE, compiled_alike, kernel_texts
 from compiler_core.units.cpu.c.emit.scheduled import scheduled_call
 from compiler_core.units.cpu.c.emit.text import C_TYPES, check_identifier, comment, real, rows
+from compiler_core.units.cpu.c.library.archive import INCLUDE as LIBRARY_INCLUDE
 from compiler_core.units.cpu.c.network import Network, Value
 from compiler_core.units.cpu.c.plan.memory import MemoryPlan
 from compiler_core.units.cpu.c.plan.packing import ALIGNMENT
@@ -27,12 +28,14 @@ class Sources:
         files: Text by file name.
         constants: What lies in flash as data.
         steps: Per operator that runs, its name in the model and its kind.
+        library: Whether kernels of CMSIS-NN are called.
     """
 
     name: str
     files: dict[str, str]
     constants: tuple[Constant, ...]
     steps: tuple[tuple[str, str], ...]
+    library: bool = False
 
     @property
     def constant_bytes(self) -> int:
@@ -76,7 +79,7 @@ def write_sources(
         "weights.h": _declarations(name, constants),
         "weights.c": _weights(name, constants),
     }
-    return Sources(name, files, constants, tuple(steps))
+    return Sources(name, files, constants, tuple(steps), context.library)
 
 
 def prototype(context: Context) -> str:
@@ -181,6 +184,7 @@ def _model(context: Context, body: list[str]) -> str:
             "",
             "#include <stdint.h>",
             "",
+            *((LIBRARY_INCLUDE,) if context.library else ()),
             '#include "weights.h"',
             "",
             "#if defined(__clang__)",

@@ -22,6 +22,7 @@ from compiler_core.units.cpu.c.schedules.schedule import KernelUnit
 from compiler_core.units.cpu.c.schedules.workload import KernelWorkload
 
 _DSP, _MVE = MEMBERS.index(KernelUnit.DSP), MEMBERS.index(KernelUnit.MVE)
+_CALLS = tuple(place for place, unit in enumerate(MEMBERS) if unit.is_library)
 _FREE_REGISTERS = 11
 
 Floats = npt.NDArray[np.float64]
@@ -101,11 +102,12 @@ def about(workload: KernelWorkload, rows: Rows) -> Floats:
     counts of ten layers on Cortex-M4 best (Kendall's tau 0.5 to 0.6 within a layer)."""
     unit = rows[:, 0]
     results = float(workload.positions * workload.outputs)
+    nothing = float(workload_least(workload, vectors=True))  # of CMSIS-NN: it is tried early
     plain = 6.0 * workload.macs + 12.0 * results
-    vectors, pairs = unit == _MVE, unit == _DSP
+    vectors, pairs, calls = unit == _MVE, unit == _DSP, np.isin(unit, _CALLS)
     if workload.depthwise:
         fast = np.where(vectors, 0.25, 2.0) * workload.macs + np.where(vectors, 2.0, 6.0) * results
-        return np.asarray(np.where(vectors | pairs, fast, plain))
+        return np.asarray(np.where(calls, nothing, np.where(vectors | pairs, fast, plain)))
     b = blocks_of(workload, rows)
     spilled = np.maximum(0, b.live - _FREE_REGISTERS)
     turn = np.where(
@@ -118,4 +120,5 @@ def about(workload: KernelWorkload, rows: Rows) -> Floats:
     stored = np.where(vectors, 6.0, 18.0) * b.blocks * b.sums
     fast = b.turns * (turn + around) + gathered + stored
     unpacking = rows[:, 4] * 2.0 * workload.outputs * workload.depth
-    return np.asarray(np.where(vectors | pairs, fast, plain) + unpacking)
+    found = np.where(vectors | pairs, fast, plain) + unpacking
+    return np.asarray(np.where(calls, nothing, found))

@@ -8,6 +8,8 @@
 | unroll | groups of products in one turn of the inner loop |
 | unpacked | weights of 4 bits become bytes of the arena before the first product |
 
+A unit may be CMSIS-NN, too, built for either: what a schedule says of blocks is not read then.
+
 All choices give the same bits: sums are exact, and the last step is the same.
 """
 
@@ -32,6 +34,18 @@ class KernelUnit(StrEnum):
     PORTABLE = "portable"
     DSP = "dsp"
     MVE = "mve"
+    LIBRARY_DSP = "cmsis-nn-dsp"
+    LIBRARY_MVE = "cmsis-nn-mve"
+
+    @property
+    def is_library(self) -> bool:
+        """Whether it is a call of CMSIS-NN."""
+        return self in (KernelUnit.LIBRARY_DSP, KernelUnit.LIBRARY_MVE)
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether outputs, pixels and unrolling say anything of it."""
+        return self in (KernelUnit.DSP, KernelUnit.MVE)
 
 
 UNITS: Mapping[str, tuple[KernelUnit, ...]] = {

@@ -117,7 +117,7 @@ def scratch_bytes(operator: Operator, source: Value, schedule: KernelSchedule) -
 
 def patch_bytes(operator: Operator, source: Value, schedule: KernelSchedule) -> int:
     """Bytes that patches of the input take."""
-    if schedule.unit == "portable" or not isinstance(operator, Convolution | Dense):
+    if not schedule.unit.has_blocks or not isinstance(operator, Convolution | Dense):
         return 0
     if isinstance(operator, Convolution) and operator.depthwise:
         return 0
@@ -130,7 +130,7 @@ def kernel_weights(
     operator: Convolution | Dense, source: Value, schedule: KernelSchedule
 ) -> npt.NDArray[np.int8]:
     """Weights as bytes in the order in which the kernel of a schedule reads them."""
-    if schedule.unit == "portable":
+    if not schedule.unit.has_blocks:
         return operator.weights
     shape = shape_of(operator, source)
     if isinstance(operator, Convolution) and operator.depthwise:

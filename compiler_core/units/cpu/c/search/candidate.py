@@ -27,7 +27,8 @@ from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.network import Array, Network, Operator
 from compiler_core.units.cpu.c.operators.moves import View
 from compiler_core.units.cpu.c.operators.weighted import weight_bits
-from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule, choices
+from compiler_core.units.cpu.c.schedules.legality import legal_kernels
+from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
 from compiler_core.units.cpu.c.schedules.workload import workload_of
 from compiler_core.units.cpu.c.search.alone import Alone, alone
 from compiler_core.units.cpu.c.tasks.facet import measured_alone
@@ -98,7 +99,7 @@ class CCandidate:
             kind = type(operator).__name__.lower()
             bits = weight_bits(operator)
             name = f"{kind}-{single.digest[:16]}"
-            legal = choices(operator, self._board.core)
+            legal = self._legal(self.network, operator)
             if operator.name in self._packed:
                 legal = tuple(kernel for kernel in legal if not kernel.unpacked)
             ports = [self.network.values[n].shape for n in (*operator.inputs, operator.output)]
@@ -110,11 +111,15 @@ class CCandidate:
             searched = self._task(operator)
             if searched is not None:
                 name = searched.id
-            elif len(legal) < len(choices(single.network.operators[0], self._board.core)):
+            elif len(legal) < len(self._legal(single.network, single.network.operators[0])):
                 name += f"-{digest(kernels, 4)}"  # its own factors do not go with every kernel
             task = KernelTask(name, operator.output, operator.name, shape, kernels, searched)
             found[operator.output] = _Known(operator, single, task)
         return found
+
+    def _legal(self, network: Network, operator: Operator) -> tuple[KernelSchedule, ...]:
+        library = bool(self._board.library)
+        return legal_kernels(network, operator, self._board.core, library=library)
 
     def _task(self, operator: Operator) -> Task | None:
         """An operator as a task of the core."""

@@ -66,6 +66,7 @@ class CCandidates:
         board = load_board(target)
         core = cores.core_of(board.core)
         found = f"{_GENERATOR}; {tools_of(core, target)}"
+        found += f"; {board.library}" if board.library else ""
         if not core.tick and _is_here(board):  # times by the clock are this machine's
             return f"{found}; {replace(this_machine(), runtime='').digest}"
         return f"{found}; classes of instructions" if counts_classes(core.name) else found

@@ -14,6 +14,7 @@ from compiler_core.errors import InfeasibleError
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import scheduled_bundle, write_sources_of
 from compiler_core.units.cpu.c.bundles.by_clock import costs_ns, time_programs
+from compiler_core.units.cpu.c.library.place import require_library
 from compiler_core.units.cpu.c.network import Network
 from compiler_core.units.cpu.c.schedules.estimate import workload_least
 from compiler_core.units.cpu.c.schedules.legality import units_of, violations
@@ -37,7 +38,7 @@ class KernelTasks:
     def violations(
         self, workload: KernelWorkload, schedule: KernelSchedule, machine: KernelMachine
     ) -> tuple[Violation, ...]:
-        return violations(workload, schedule, machine.core)
+        return violations(workload, schedule, machine.core, library=bool(machine.library))
 
     def bound(self, workload: KernelWorkload, machine: KernelMachine) -> TaskBound:
         vectors = KernelUnit.MVE in units_of(machine.core)
@@ -46,8 +47,10 @@ class KernelTasks:
     def measure(
         self, workload: KernelWorkload, schedule: KernelSchedule, machine: KernelMachine
     ) -> TaskCost:
-        if found := violations(workload, schedule, machine.core):
+        if found := self.violations(workload, schedule, machine):
             raise InfeasibleError(f"schedule for {workload.operator}: {found[0]}")
+        if schedule.unit.is_library:
+            require_library(machine.library, f"schedule for {workload.operator}")
         core = cores.core_of(machine.core)
         (counted,) = measured_alone(network_of(workload), [schedule], core)
         return TaskCost(max(1, round(counted)), None, {})

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from compiler_core.errors import InputError, MissingDependencyError
 from compiler_core.files.nearest import did_you_mean
+from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.tensor.digest import digest
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.targets import Board
+from compiler_core.units.cpu.c.library.legality import LIBRARY_UNITS
 
 KIND = "cpu"
 HERE = "c99"
@@ -32,17 +34,19 @@ class KernelMachine:
         clock_hz: Of the target.
         tools: What compiler and emulator say of themselves: their versions are part of every count.
         kind: Of the unit.
+        library: Which CMSIS-NN kernels may be of; empty for none.
     """
 
     core: str
     clock_hz: float
     tools: str
     kind: str = KIND
+    library: str = field(default="", metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def digest(self) -> str:
         """Key of what counts depend on: no clock."""
-        return digest((self.core, self.tools))
+        return digest((self.core, self.tools, *((self.library,) if self.library else ())))
 
 
 def kernel_machine(board: Board) -> KernelMachine:
@@ -60,7 +64,8 @@ def kernel_machine(board: Board) -> KernelMachine:
             "kernels cannot be tuned as tasks",
             hint=f"cores that are counted: {', '.join(counted)}",
         )
-    return KernelMachine(core.name, board.clock_hz or UNKNOWN_CLOCK_HZ, tools_of(core, board.name))
+    clock, tools = board.clock_hz or UNKNOWN_CLOCK_HZ, tools_of(core, board.name)
+    return KernelMachine(core.name, clock, tools, library=board.library)
 
 
 def tools_of(core: cores.Core, target: str) -> str:
@@ -103,6 +108,8 @@ def check_machine(machine: KernelMachine, where: str) -> KernelMachine:
             f"{where}: core {machine.core!r} is not counted; those that are: {', '.join(counted)}",
             hint=did_you_mean(machine.core, counted),
         )
+    if machine.library and machine.core not in LIBRARY_UNITS:
+        raise InputError(f"{where}: {machine.library} has no kernels for core {machine.core!r}")
     if machine.kind != KIND or not 0 < machine.clock_hz < float("inf"):
         raise InputError(f"{where}: kind {machine.kind!r} at {machine.clock_hz} Hz is no core")
     return machine
