@@ -37,9 +37,9 @@ from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.convert.qdq import to_onnx
 from compiler_core.units.cpu.c.emit import extras
 from compiler_core.units.cpu.c.emit.sources import Sources, write_sources
-from compiler_core.units.cpu.c.library.legality import library_scratch
 from compiler_core.units.cpu.c.network import Array, Network, Operator
 from compiler_core.units.cpu.c.plan.memory import MemoryPlan, plan_memory
+from compiler_core.units.cpu.c.schedules.library import library_scratch
 from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule, choices
 from compiler_core.units.cpu.c.schedules.shapes import scratch_bytes
 

@@ -20,8 +20,8 @@ from compiler_core.targets.lineage import read_lineage
 from compiler_core.targets.schema import Hertz, Section
 from compiler_core.targets.validation import refusal, values_below
 from compiler_core.units.cpu.c.bundles.cores import core_of
-from compiler_core.units.cpu.c.library.legality import LIBRARY_UNITS
 from compiler_core.units.cpu.c.library.place import library_here
+from compiler_core.units.cpu.c.schedules.library import LIBRARY_UNITS
 from compiler_core.units.names import CPU
 
 BOARD_SCHEMA = "nest-tune/board/1"

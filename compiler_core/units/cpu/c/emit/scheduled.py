@@ -7,8 +7,8 @@ from dataclasses import replace
 from compiler_core.units.cpu.c.arithmetic.packing import pack_groups
 from compiler_core.units.cpu.c.emit.calls import statement, sum_fields
 from compiler_core.units.cpu.c.emit.context import Context
+from compiler_core.units.cpu.c.emit.library_calls import library_call
 from compiler_core.units.cpu.c.emit.real_calls import call_of
-from compiler_core.units.cpu.c.library.calls import library_call
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators.pointwise import Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense

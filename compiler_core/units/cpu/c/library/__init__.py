@@ -1,1 +1,1 @@
-"""Kernels of CMSIS-NN, which is never bundled: where it is, what it can run, how it is called."""
+"""CMSIS-NN, which is never bundled: where it is, and how it is built for a core."""

@@ -25,6 +25,7 @@ REVISIONS = {
 """Of the headers with which calls, sizes of buffers and bits were checked (commit 99f736a)."""
 
 FOLDERS = (
+    "ActivationFunctions",
     "BasicMathFunctions",
     "ConvolutionFunctions",
     "FullyConnectedFunctions",

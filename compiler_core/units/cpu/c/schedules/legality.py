@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.units.cpu.c.library.legality import LIBRARY_UNITS, library_kernels
 from compiler_core.units.cpu.c.network import Network, Operator
+from compiler_core.units.cpu.c.schedules.library import LIBRARY_UNITS, library_kernels
 from compiler_core.units.cpu.c.schedules.schedule import (
     UNITS,
     KernelSchedule,

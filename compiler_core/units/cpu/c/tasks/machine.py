@@ -13,7 +13,7 @@ from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.tensor.digest import digest
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.targets import Board
-from compiler_core.units.cpu.c.library.legality import LIBRARY_UNITS
+from compiler_core.units.cpu.c.schedules.library import LIBRARY_UNITS
 
 KIND = "cpu"
 HERE = "c99"

@@ -8,10 +8,10 @@ from compiler_core.errors import InternalError
 from compiler_core.units.cpu.c.arithmetic.packing import pack_int4
 from compiler_core.units.cpu.c.emit.calls import image_sizes, statement
 from compiler_core.units.cpu.c.emit.context import Context
-from compiler_core.units.cpu.c.library.legality import library_scratch
 from compiler_core.units.cpu.c.network import Array, Operator
 from compiler_core.units.cpu.c.operators.pointwise import Pool, Product, Softmax, Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
+from compiler_core.units.cpu.c.schedules.library import library_scratch
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule, KernelUnit
 from compiler_core.units.cpu.c.schedules.shapes import KernelShape, shape_of
 
