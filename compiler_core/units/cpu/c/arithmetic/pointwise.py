@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from compiler_core.units.cpu.c.arithmetic.fixed_point import (
     Ints,
@@ -127,8 +126,9 @@ def softmax_factors(factor: float) -> SoftmaxFactors:
     return SoftmaxFactors(multiplier, shift, -int(31 * 2**SOFTMAX_BITS // 2**shift))
 
 
-def softmax(x: npt.NDArray[np.int8], factors: SoftmaxFactors) -> Ints:
-    """Softmax along the last axis; the result has scale 1/256 and zero point −128."""
+def softmax(x: AnyInts, factors: SoftmaxFactors, *, wide: bool = False) -> Ints:
+    """Softmax along the last axis; the result has scale 1/256 and zero point −128, that of integers
+    of 16 bits (``wide``) 1/32768 and 0."""
     numbers = x.astype(np.int64)
     below = numbers - numbers.max(axis=-1, keepdims=True)
     counted = below >= factors.least
@@ -138,5 +138,21 @@ def softmax(x: npt.NDArray[np.int8], factors: SoftmaxFactors) -> Ints:
     total = wrap32(parts.sum(axis=-1, keepdims=True))
     zeros = leading_zeros(total)
     scale = reciprocal((total << zeros) - (1 << 31))
+    if wide:
+        found = divide_by_power(high_product(scale, powers), 28 - zeros)
+        return np.where(counted, np.clip(found, 0, 32767), 0)
     found = divide_by_power(high_product(scale, powers), 35 - zeros) - 128
     return np.where(counted, np.clip(found, -128, 127), -128)
+
+
+WIDE_STEP = 7
+"""Bits between two entries of a table for integers of 16 bits."""
+
+
+def between_entries(x: AnyInts, entries: AnyInts) -> Ints:
+    """A function of integers of 16 bits by 513 of its values, straight between them, half up."""
+    places = x.astype(np.int64) + (1 << 15)
+    first, share = places >> WIDE_STEP, places & ((1 << WIDE_STEP) - 1)
+    table = np.asarray(entries, np.int64)
+    rise = (table[first + 1] - table[first]) * share
+    return np.asarray(table[first] + ((rise + (1 << WIDE_STEP - 1)) >> WIDE_STEP), np.int64)

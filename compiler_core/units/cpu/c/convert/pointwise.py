@@ -282,7 +282,8 @@ def _place_reduced(
 def softmax(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """Softmax along one axis."""
     builder = sources.builder
-    place = sources.real(node.inputs[0]) if is_float else sources.integer(node.inputs[0])
+    dtype = FLOAT.dtype if is_float else sources.common_dtype(node.inputs[:1])
+    place = sources.typed(node.inputs[0], None, dtype)
     shape, rank = place.value.shape, len(place.axes)
     if node.clip is not None:
         raise Refusal("it has a clamp")
@@ -295,10 +296,11 @@ def softmax(sources: TensorReader, node: Node, *, is_float: bool) -> None:
         return
     if sizes[1] > 1 << 11:
         raise Refusal(f"it sums {sizes[1]} elements; an integer softmax sums at most {1 << 11}")
-    kind = Type("int8", 1 / 256, -128)
+    wide = dtype == "int16"
+    kind = Type("int16", 1 / (1 << 15), 0) if wide else Type("int8", 1 / 256, -128)
     result = builder.place(node.output, place.axes, kind)
     factors = softmax_factors(place.value.type.scale)
-    builder.add(Softmax(node.name, names, result.value.name, sizes, factors))
+    builder.add(Softmax(node.name, names, result.value.name, sizes, factors, wide))
 
 
 def normalization(sources: TensorReader, node: Node, *, is_float: bool) -> None:
@@ -330,10 +332,12 @@ def normalization(sources: TensorReader, node: Node, *, is_float: bool) -> None:
         names = (source.value.name,), place.value.name
         builder.add(RealNormalization(node.name, *names, gamma, beta, epsilon))
         return
-    if count > 1 << 15:
-        raise Refusal(f"it normalizes {count} elements; an integer sum takes {1 << 15}")
-    source = sources.integer(node.inputs[0], axes)
-    kind = builder.type_of(node.output)
+    dtype = sources.common_dtype(node.inputs[:1])
+    most = 1 << (14 if dtype == "int16" else 15)
+    if count > most:
+        raise Refusal(f"it normalizes {count} elements; an integer sum takes {most}")
+    source = sources.integer(node.inputs[0], axes, dtype)
+    kind = builder.type_of(node.output, dtype)
     place = builder.place(node.output, axes, kind)
     step = source.value.type.scale / count
     builder.add(

@@ -248,6 +248,26 @@ def _table(writer: _Writer, operator: pointwise.Table) -> str:
     return writer.add("Gather", [writer.array(operator.entries), moved])
 
 
+def _wide_table(writer: _Writer, operator: pointwise.WideTable) -> str:
+    """The same integers: entry before, its rise, a division that rounds down."""
+
+    def whole(value: int) -> str:
+        return writer.array(np.int32(value))
+
+    far = 1 << 17  # times a step more than any rise falls
+    index = writer.add("Cast", operator.inputs, to=TensorProto.INT32)
+    place = writer.add("Add", [index, whole(1 << 15)])
+    first = writer.add("Div", [place, whole(128)])
+    share = writer.add("Sub", [place, writer.add("Mul", [first, whole(128)])])
+    entries = writer.array(operator.entries.astype(np.int32))
+    before = writer.add("Gather", [entries, first])
+    after = writer.add("Gather", [entries, writer.add("Add", [first, whole(1)])])
+    rise = writer.add("Mul", [writer.add("Sub", [after, before]), share])
+    moved = writer.add("Div", [writer.add("Add", [rise, whole(64 + far * 128)]), whole(128)])
+    found = writer.add("Sub", [writer.add("Add", [before, moved]), whole(far)])
+    return writer.add("Cast", [found], to=TensorProto.INT16)
+
+
 def _rescale(writer: _Writer, operator: pointwise.Rescale) -> str:
     kind = writer.output_type(operator)
     return writer.integers(writer.inputs(operator)[0], kind, *kind.limits)
@@ -354,6 +374,7 @@ _WAYS: dict[type, Callable[[_Writer, Any], str]] = {
     pointwise.Softmax: _softmax,
     pointwise.Sum: _pair,
     pointwise.Table: _table,
+    pointwise.WideTable: _wide_table,
     real.Dequantize: _dequantize,
     real.Normalization: _normalization,
     real.Quantize: _quantize,

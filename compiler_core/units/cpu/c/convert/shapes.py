@@ -243,7 +243,7 @@ def shuffle(sources: TensorReader, node: Node) -> None:
 
 
 def concat(sources: TensorReader, node: Node, *, is_float: bool) -> None:
-    """Concat; int8 inputs of other types are scaled first."""
+    """Concat; integers of other scales are scaled first, to 16 bits where all have them."""
     no_clamp(node)
     builder = sources.builder
     rank = len(builder.shape(node.output))
@@ -251,7 +251,8 @@ def concat(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     if not computed:
         raise Refusal("all its inputs are constant")
     axes = sources.any(computed[0]).axes
-    kind = FLOAT if is_float else builder.type_of(node.output)
+    dtype = sources.common_dtype(computed)
+    kind = FLOAT if is_float else builder.type_of(node.output, dtype)
     values = []
     for name in node.inputs:
         if name in builder.graph.constants:
@@ -260,7 +261,7 @@ def concat(sources: TensorReader, node: Node, *, is_float: bool) -> None:
         elif is_float:
             values.append(sources.real(name, axes).value)
         else:
-            values.append(builder.rescaled(sources.integer(name, axes).value, kind))
+            values.append(builder.rescaled(sources.integer(name, axes, dtype).value, kind))
     place = builder.place(node.output, axes, kind)
     axis = axes.index(int(node.attributes["axis"]) % rank)
     steps = row_steps(place.value.shape)

@@ -16,7 +16,7 @@ from compiler_core.units.cpu.c.convert.builder import (
 )
 from compiler_core.units.cpu.c.convert.unary import Functions
 from compiler_core.units.cpu.c.network import FLOAT, Value
-from compiler_core.units.cpu.c.operators.pointwise import Table
+from compiler_core.units.cpu.c.operators.pointwise import Table, WideTable
 from compiler_core.units.cpu.c.operators.real import RealMap
 
 
@@ -85,13 +85,17 @@ class TensorReader:
         return self.typed(tensor, axes, "float32")
 
     def common_dtype(self, tensors: Sequence[str]) -> str:
-        """The integers that an operator of these tensors computes in: ``int16`` where all that are
-        computed lie in 16 bits, else ``int8``."""
+        """The integers that an operator of these tensors computes in: ``int16`` where all integers
+        that are computed have 16 bits, else ``int8``."""
         builder = self.builder
         computed = [name for name in tensors if name and name not in builder.graph.constants]
-        lying = [builder.places[name][0] for name in computed if builder.places.get(name)]
-        wide = all(place.value.type.dtype == "int16" for place in lying)
-        return "int16" if computed and wide and len(lying) == len(computed) else "int8"
+        lying = []
+        for name in computed:
+            if name in self.functions and not builder.places.get(name):
+                self.any(name)
+            lying += [place.value.type.dtype for place in builder.places.get(name, [])[:1]]
+        whole = {dtype for dtype in lying if dtype != FLOAT.dtype}
+        return "int16" if whole == {"int16"} and len(lying) == len(computed) else "int8"
 
     def typed(self, tensor: str, axes: Axes | None, dtype: str) -> PlacedValue:
         """The same as :meth:`integer` in any type of elements."""
@@ -164,11 +168,12 @@ class TensorReader:
             reasons = []
             options = builder.options
             in_table = options.precision == "int8" and node.name not in options.float_layers
-            if in_table and self.common_dtype((root,)) == "int8":  # 16 bits have no table
+            if in_table:
+                dtype = self.common_dtype((root,))
                 try:
-                    return self._table(tensor, root)
+                    return self._table(tensor, root, dtype)
                 except Refusal as refusal:
-                    reasons.append(f"in int8, {refusal}")
+                    reasons.append(f"in {dtype}, {refusal}")
             try:
                 return self._maps(tensor)
             except Refusal as refusal:
@@ -177,13 +182,19 @@ class TensorReader:
         finally:
             builder.node = previous
 
-    def _table(self, tensor: str, root: str) -> PlacedValue:
+    def _table(self, tensor: str, root: str, dtype: str) -> PlacedValue:
         builder = self.builder
-        kind = builder.type_of(tensor)
-        source = self.integer(root)
-        entries = self.functions.table(tensor, source.value.type, kind)
+        kind = builder.type_of(tensor, dtype)
+        source = self.integer(root, None, dtype)
+        reads, types = (source.value.name,), (source.value.type, kind)
+        if dtype == "int16":
+            wide = self.functions.wide_table(tensor, *types)
+            place = builder.place(tensor, source.axes, kind)
+            builder.add(WideTable(builder.label, reads, place.value.name, wide))
+            return place
+        entries = self.functions.table(tensor, *types)
         place = builder.place(tensor, source.axes, kind)
-        builder.add(Table(builder.label, (source.value.name,), place.value.name, entries))
+        builder.add(Table(builder.label, reads, place.value.name, entries))
         return place
 
     def _maps(self, tensor: str) -> PlacedValue:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.units.cpu.c.arithmetic.pointwise import WIDE_STEP, between_entries
 from compiler_core.units.cpu.c.convert.builder import Refusal
 from compiler_core.units.cpu.c.network import Type
 
@@ -25,6 +26,9 @@ Attributes = Mapping[str, Any]
 _ERF = np.vectorize(erf, otypes=[np.float64])
 _SELU_ALPHA, _SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
 _LARGE = 3.0e38
+
+_MOST_OFF = 16
+"""Steps of 16 bits that a table may be off where lines stand for the function: 1/4096 of it."""
 
 
 def _sigmoid(x: Doubles) -> Doubles:
@@ -203,6 +207,25 @@ class Functions:
         # What is undefined at a value (the logarithm of 0) saturates; NaN becomes zero.
         whole = np.nan_to_num(whole, nan=result.zero_point, posinf=127, neginf=-128)
         return np.asarray(np.clip(whole, -128, 127), np.int8)
+
+    def wide_table(self, tensor: str, source: Type, result: Type) -> npt.NDArray[np.int16]:
+        """``int16[513]``: see :class:`~…operators.pointwise.WideTable`.
+
+        Raises:
+            Refusal: Straight lines between the entries are too far from the function.
+        """
+        integers = np.arange(-(1 << 15), (1 << 15) + 1)
+        with np.errstate(all="ignore"):
+            x: Doubles = np.asarray(integers * float(source.scale), np.float64)
+            y = self._evaluate(tensor, {self._roots[tensor]: x})
+            whole = np.rint(np.broadcast_to(y, integers.shape) / result.scale)
+        low, high = result.limits
+        whole = np.clip(np.nan_to_num(whole, nan=0, posinf=high, neginf=low), low, high)
+        entries = whole[:: 1 << WIDE_STEP].astype(np.int16)
+        off = np.abs(between_entries(integers[:-1], entries) - whole[:-1]).max()
+        if off > _MOST_OFF:
+            raise Refusal(f"a table of {len(entries)} entries is up to {off:.0f} steps off")
+        return np.asarray(entries, np.int16)
 
     def _evaluate(self, tensor: str, known: dict[str, Doubles]) -> Doubles:
         pending = [tensor]

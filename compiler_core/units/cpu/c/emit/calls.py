@@ -247,6 +247,17 @@ def _(operator: pointwise.Table, context: Context) -> list[str]:
 
 
 @call.register
+def _(operator: pointwise.WideTable, context: Context) -> list[str]:
+    return statement(
+        context.kernel("table_s16"),
+        str(context.size(operator.output)),
+        context.constant(operator.entries, "int16"),
+        *context.inputs(operator),
+        context.pointer(operator.output),
+    )
+
+
+@call.register
 def _(operator: pointwise.Rescale, context: Context) -> list[str]:
     result = operator.result
     fields = numbers(
@@ -267,7 +278,7 @@ def _(operator: pointwise.Rescale, context: Context) -> list[str]:
 def _(operator: pointwise.Softmax, context: Context) -> list[str]:
     factors = operator.factors
     return statement(
-        context.kernel("softmax_s8"),
+        context.kernel(f"softmax_{SUFFIX[context.dtype(operator.output)]}"),
         *map(str, (*operator.sizes, factors.multiplier, factors.shift, factors.least)),
         *context.inputs(operator),
         context.pointer(operator.output),

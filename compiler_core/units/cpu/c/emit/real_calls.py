@@ -171,7 +171,7 @@ def _(operator: reals.Normalization, context: Context) -> list[str]:
     floats = ", ".join(map(real, (operator.spread, operator.step, operator.epsilon)))
     ends = ", ".join(map(str, (operator.offset, operator.low, operator.high)))
     return statement(
-        context.kernel("norm_s8"),
+        context.kernel(f"norm_{SUFFIX[context.dtype(operator.output)]}"),
         *map(str, (context.size(operator.output) // count, count)),
         context.structure("nt_norm", f"{{{floats}, {ends}}}"),
         context.constant(operator.scale, "float32"),

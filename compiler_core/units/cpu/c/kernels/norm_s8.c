@@ -1,9 +1,4 @@
-/* needs: sqrt_f whole clamp */
-typedef struct {
-  float spread, step, epsilon;
-  int32_t offset, low, high;
-} nt_norm;
-
+/* needs: norm sqrt_f whole clamp */
 static void nt_norm_s8(int32_t rows, int32_t count, const nt_norm *p, const float *scale,
                        const float *bias, const int8_t *x, int8_t *y) {
   for (int32_t row = 0; row < rows; row++, x += count, y += count) {

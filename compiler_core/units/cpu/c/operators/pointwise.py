@@ -14,6 +14,7 @@ from compiler_core.units.cpu.c.arithmetic.pointwise import (
     SoftmaxFactors,
     add,
     average_pool,
+    between_entries,
     max_pool,
     multiply,
     softmax,
@@ -122,6 +123,24 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
+class WideTable:
+    """A function of one element of 16 bits, straight between values that lie 128 integers apart.
+
+    Attributes:
+        entries: ``int16[513]``: results of −32768, −32640, … 32768.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    entries: npt.NDArray[np.int16]
+
+    def compute(self, inputs: Sequence[Array]) -> Array:
+        """See :class:`~compiler_core.units.cpu.c.network.Operator`."""
+        return between_entries(inputs[0], self.entries)
+
+
+@dataclass(frozen=True, eq=False)
 class Rescale:
     """The same real numbers in another type: of 8 or 16 bits.
 
@@ -146,15 +165,17 @@ class Rescale:
 
 @dataclass(frozen=True, eq=False)
 class Softmax:
-    """Softmax along the middle axis of ``[outer, count, inner]``."""
+    """Softmax along the middle axis of ``[outer, count, inner]``, of 8 or 16 bits (``wide``)."""
 
     name: str
     inputs: tuple[str, ...]
     output: str
     sizes: tuple[int, int, int]
     factors: SoftmaxFactors
+    wide: bool = False
 
     def compute(self, inputs: Sequence[Array]) -> Array:
         """See :class:`~compiler_core.units.cpu.c.network.Operator`."""
         rows = np.moveaxis(inputs[0].reshape(self.sizes), 1, 2)
-        return np.moveaxis(softmax(np.ascontiguousarray(rows), self.factors), 2, 1)
+        found = softmax(np.ascontiguousarray(rows), self.factors, wide=self.wide)
+        return np.moveaxis(found, 2, 1)

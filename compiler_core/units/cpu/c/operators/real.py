@@ -279,7 +279,7 @@ class RealNormalization:
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """Layer normalization over the last axis from int8 to int8: exact sums, then float32.
+    """Layer normalization over the last axis in integers of 8 or 16 bits: exact sums, then float32.
 
     Attributes:
         spread: Of the variance: ``scale**2 / count**2``.

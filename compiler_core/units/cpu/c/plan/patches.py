@@ -34,6 +34,7 @@ _ELEMENTS = (
     pointwise.Rescale,
     pointwise.Sum,
     pointwise.Table,
+    pointwise.WideTable,
     real.Dequantize,
     real.Quantize,
     real.RealMap,

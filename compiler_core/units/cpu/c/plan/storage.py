@@ -10,10 +10,16 @@ from dataclasses import dataclass
 
 from compiler_core.units.cpu.c.network import Network, Operator
 from compiler_core.units.cpu.c.operators.moves import Joined, Part, View
-from compiler_core.units.cpu.c.operators.pointwise import Product, Rescale, Sum, Table
+from compiler_core.units.cpu.c.operators.pointwise import (
+    Product,
+    Rescale,
+    Sum,
+    Table,
+    WideTable,
+)
 from compiler_core.units.cpu.c.operators.real import RealMap, RealPair
 
-_OVERWRITING = (Product, Rescale, Sum, Table, RealMap, RealPair)
+_OVERWRITING = (Product, Rescale, Sum, Table, WideTable, RealMap, RealPair)
 """Operators that read each element of an input of the result's shape before they write there."""
 
 

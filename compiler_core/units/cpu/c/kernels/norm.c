@@ -1,0 +1,4 @@
+typedef struct {
+  float spread, step, epsilon;
+  int32_t offset, low, high;
+} nt_norm;
