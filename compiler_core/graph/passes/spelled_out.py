@@ -8,13 +8,18 @@ operator, one is better than several.
 | PRelu with a slope per channel | x where positive, plus slope times x where negative |
 | LogSoftmax | x less its maximum, less the logarithm of the sum of exponentials |
 | InstanceNormalization | LayerNormalization of every channel, then scale and bias (from opset 17) |
+| Sum, Mean, Max, Min of several | one pair after another |
+| ReduceL1, -L2, -SumSquare, -LogSumExp | ReduceSum between functions of one element |
+| LpNormalization | x divided by ReduceL1 or ReduceL2 |
+| Celu | Elu between two factors |
+| Pad by reflection, edges or the other end | Gather along each axis |
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -25,6 +30,12 @@ from compiler_core.graph.passes.simplify import simplify
 _HAS_LAYER_NORMALIZATION = 17
 _AXES_ARE_INPUTS = 18
 """Of ReduceMax; of ReduceSum since 13."""
+
+_PAD_MODES: dict[str, Literal["reflect", "edge", "wrap"]] = {
+    "reflect": "reflect",
+    "edge": "edge",
+    "wrap": "wrap",
+}
 
 
 def spelled_out(graph: Graph) -> Graph:
@@ -104,10 +115,7 @@ def _log_softmax(s: _Spelling) -> bool:
     axis = int(s.node.attributes.get("axis", -1)) % len(s.shape)
     rest = tuple(1 if i == axis else size for i, size in enumerate(s.shape))
     x, axes = s.node.inputs[0], s.constant("axes", np.array([axis], np.int64))
-    if s.opset >= _AXES_ARE_INPUTS:
-        most = s.add("ReduceMax", [x, axes], rest, keepdims=1)
-    else:
-        most = s.add("ReduceMax", [x], rest, axes=(axis,), keepdims=1)
+    most = _most(s, x, axes, [axis], rest)
     less = s.add("Sub", [x, most], s.shape)
     total = s.add("ReduceSum", [s.add("Exp", [less], s.shape), axes], rest, keepdims=1)
     s.add("Sub", [less, s.add("Log", [total], rest)], s.shape)
@@ -140,7 +148,120 @@ def _instance_normalization(s: _Spelling) -> bool:
     return s.end()
 
 
+def _several(s: _Spelling) -> bool:
+    """Sum, Mean, Max and Min of any number of tensors."""
+    op, inputs = s.node.op, s.node.inputs
+    pair = {"Sum": "Add", "Mean": "Add"}.get(op, op)
+    result = s.work.shape(s.node.output)
+    if result is None or len(inputs) < 2 or (pair == op and len(inputs) == 2):
+        return False
+    shapes = [s.work.shape(name) for name in inputs]
+    found, known = inputs[0], shapes[0] or ()
+    for name, shape in zip(inputs[1:], shapes[1:], strict=True):
+        if shape is None:
+            return False
+        known = np.broadcast_shapes(known, shape)
+        found = s.add(pair, [found, name], known)
+    if op == "Mean":
+        s.add("Mul", [found, s.constant("share", np.float32(1 / len(inputs)))], result)
+    return s.end()
+
+
+def _reduced(s: _Spelling) -> bool:
+    """ReduceL1, ReduceL2, ReduceSumSquare and ReduceLogSumExp."""
+    axes, result = s.node.attributes.get("axes"), s.work.shape(s.node.output)
+    if axes is None and len(s.node.inputs) > 1 and s.node.inputs[1]:
+        given = s.work.constant(s.node, 1)
+        axes = None if given is None else given.ravel().tolist()
+        if given is None:
+            return False
+    if result is None or (not axes and s.node.attributes.get("noop_with_empty_axes")):
+        return False
+    keep = int(s.node.attributes.get("keepdims", 1))
+    _norm(s, s.node.op, [int(axis) for axis in axes or range(len(s.shape))], result, keep)
+    return s.end()
+
+
+def _norm(s: _Spelling, op: str, axes: list[int], result: tuple[int, ...], keep: int) -> str:
+    """A sum of absolute values, squares or exponentials, and what is made of it."""
+    x, where = s.node.inputs[0], s.constant("axes", np.array(axes, np.int64))
+    if op == "ReduceLogSumExp":
+        return _log_of_sum(s, x, where, axes, result)
+    parts = s.add("Abs", [x], s.shape) if op == "ReduceL1" else s.add("Mul", [x, x], s.shape)
+    total = s.add("ReduceSum", [parts, where], result, keepdims=keep)
+    return s.add("Sqrt", [total], result) if op == "ReduceL2" else total
+
+
+def _log_of_sum(s: _Spelling, x: str, where: str, axes: list[int], result: tuple[int, ...]) -> str:
+    """The logarithm of a sum of exponentials, none of which is more than 1."""
+    reduced = {axis % len(s.shape) for axis in axes}
+    rest = tuple(1 if i in reduced else size for i, size in enumerate(s.shape))
+    most = _most(s, x, where, axes, rest)
+    powers = s.add("Exp", [s.add("Sub", [x, most], s.shape)], s.shape)
+    total = s.add("ReduceSum", [powers, where], rest, keepdims=1)
+    found = s.add("Add", [s.add("Log", [total], rest), most], rest)
+    shape = s.constant("shape", np.array(result, np.int64))
+    return found if result == rest else s.add("Reshape", [found, shape], result)
+
+
+def _most(s: _Spelling, x: str, where: str, axes: list[int], rest: tuple[int, ...]) -> str:
+    """The maximum over axes, which stay as ones."""
+    if s.opset >= _AXES_ARE_INPUTS:
+        return s.add("ReduceMax", [x, where], rest, keepdims=1)
+    return s.add("ReduceMax", [x], rest, axes=tuple(axes), keepdims=1)
+
+
+def _lp_normalization(s: _Spelling) -> bool:
+    axis = int(s.node.attributes.get("axis", -1)) % len(s.shape)
+    power = int(s.node.attributes.get("p", 2))
+    if power not in (1, 2):
+        return False
+    rest = tuple(1 if i == axis else size for i, size in enumerate(s.shape))
+    size = _norm(s, f"ReduceL{power}", [axis], rest, 1)
+    s.add("Div", [s.node.inputs[0], size], s.shape)
+    return s.end()
+
+
+def _celu(s: _Spelling) -> bool:
+    alpha = np.float32(s.node.attributes.get("alpha", 1.0))
+    scaled = s.add("Div", [s.node.inputs[0], s.constant("alpha", alpha)], s.shape)
+    found = s.add("Elu", [scaled], s.shape, alpha=1.0)
+    s.add("Mul", [found, s.constant("alpha", alpha)], s.shape)
+    return s.end()
+
+
+def _pad(s: _Spelling) -> bool:
+    """Pad in which elements come again: a Gather per axis."""
+    mode = s.node.attributes.get("mode", "constant")
+    mode = mode.decode() if isinstance(mode, bytes) else mode
+    amounts, rank = s.work.constant(s.node, 1), len(s.shape)
+    named = len(s.node.inputs) > 3 and s.node.inputs[3]
+    axes = s.work.constant(s.node, 3) if named else np.arange(rank)
+    if mode not in _PAD_MODES or amounts is None or axes is None:
+        return False
+    found, known = s.node.inputs[0], list(s.shape)
+    pairs = amounts.reshape(2, -1).T.tolist()
+    for axis, (before, after) in zip((axes.ravel() % rank).tolist(), pairs, strict=True):
+        if not before and not after:
+            continue
+        index = np.arange(known[axis])
+        index = index[max(-before, 0) : len(index) + min(after, 0)]
+        if not len(index):
+            return False
+        around = (max(before, 0), max(after, 0))
+        index = np.pad(index, around, mode=_PAD_MODES[mode])
+        known[axis] = len(index)
+        places = s.constant("places", index.astype(np.int64))
+        found = s.add("Gather", [found, places], tuple(known), axis=axis)
+    return found != s.node.inputs[0] and s.end()
+
+
 _WAYS = {
+    "Celu": _celu,
+    "LpNormalization": _lp_normalization,
+    "Pad": _pad,
+    **dict.fromkeys(("Sum", "Mean", "Max", "Min"), _several),
+    **dict.fromkeys(("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp"), _reduced),
     "PRelu": _prelu,
     "LogSoftmax": _log_softmax,
     "InstanceNormalization": _instance_normalization,

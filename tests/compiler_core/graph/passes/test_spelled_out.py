@@ -32,17 +32,64 @@ def test_instances(shape: tuple[int, ...], epsilon: float) -> None:
     check(m, m.node("Relu", node), "InstanceNormalization")
 
 
+@pytest.mark.parametrize("op", ["Sum", "Mean", "Max", "Min"])
+def test_several_tensors(op: str) -> None:
+    m = Model((2, 3, 5), (1, 3, 1), (5,), (2, 1, 5))
+    check(m, m.node(op, *m.inputs), op, left=op in ("Max", "Min"))
+
+
+@pytest.mark.parametrize("op", ["ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp"])
+@pytest.mark.parametrize(("axes", "keep"), [([1], 1), ([0, -1], 0), (None, 1)])
+def test_reductions(op: str, axes: list[int] | None, keep: int) -> None:
+    m = Model((2, 3, 5))
+    given = [] if axes is None else [m.array(axes, "int64")]
+    check(m, m.node(op, "x0", *given, keepdims=keep), op)
+
+
+def test_large_exponents_stay_finite() -> None:
+    m = Model((2, 4))
+    large = m.node("Mul", "x0", m.array(300.0))
+    check(m, m.node("ReduceLogSumExp", large, m.array([1], "int64")), "ReduceLogSumExp")
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_lengths_of_one(power: int, axis: int) -> None:
+    m = Model((2, 3, 5))
+    check(m, m.node("LpNormalization", "x0", axis=axis, p=power), "LpNormalization")
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.4, 3.0])
+def test_celu(alpha: float) -> None:
+    m = Model((2, 9))
+    check(m, m.node("Celu", "x0", alpha=alpha), "Celu")
+
+
+@pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])
+@pytest.mark.parametrize("pads", [[0, 0, 2, 1, 0, 0, 1, 3], [0, 1, 0, -1, 0, 1, 2, 1]])
+def test_pads_of_own_elements(mode: str, pads: list[int]) -> None:
+    m = Model((1, 3, 5, 6))
+    check(m, m.node("Pad", "x0", m.array(pads, "int64"), mode=mode), "Pad")
+
+
+def test_pads_of_a_number_stay() -> None:
+    m = Model((1, 3, 4))
+    graph = m.graph(m.node("Pad", "x0", m.array([0, 0, 1, 0, 0, 1], "int64")))
+    assert spelled_out(graph) is graph
+
+
 def test_one_slope_stays() -> None:
     m = Model((1, 4))
     graph = m.graph(m.node("PRelu", "x0", m.array([0.25])))
     assert spelled_out(graph) is graph
 
 
-def check(m: Model, output: str, op: str) -> None:
+def check(m: Model, output: str, op: str, *, left: bool = False) -> None:
+    """The numbers of the whole; with ``left`` the operator stays, of two tensors."""
     graph = m.graph(output)
     assert op in [node.op for node in graph.nodes]
     found = spelled_out(graph)
-    assert op not in [node.op for node in found.nodes]
+    assert all(left and len(node.inputs) == 2 for node in found.nodes if node.op == op)
     assert found.outputs == graph.outputs
     sample = samples(graph, 1)[0]
     whole, parts = FloatSession(graph).run(sample), FloatSession(found).run(sample)

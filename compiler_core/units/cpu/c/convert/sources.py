@@ -168,16 +168,17 @@ class TensorReader:
             reasons = []
             options = builder.options
             in_table = options.precision == "int8" and node.name not in options.float_layers
+            ways: tuple[str, ...] = (FLOAT.dtype,)
             if in_table:
-                dtype = self.common_dtype((root,))
+                wide = self.common_dtype((root,)) == "int16"
+                ways = ("int16", *ways, "int8") if wide else ("int8", *ways)
+            for dtype in ways:
                 try:
+                    if dtype == FLOAT.dtype:
+                        return self._maps(tensor)
                     return self._table(tensor, root, dtype)
                 except Refusal as refusal:
                     reasons.append(f"in {dtype}, {refusal}")
-            try:
-                return self._maps(tensor)
-            except Refusal as refusal:
-                reasons.append(f"in float32, {refusal}")
             raise Refusal(f"node {node.name!r} ({node.op}): {'; '.join(reasons)}")
         finally:
             builder.node = previous

@@ -61,6 +61,11 @@ def _plain(name: str) -> Callable[[Attributes], Steps]:
     return lambda _attributes: ((name, 0.0, 0.0),)
 
 
+def _shrink(x: Doubles, attributes: Attributes) -> Doubles:
+    bias, bound = _number(attributes, "bias", 0), _number(attributes, "lambd", 0.5)
+    return np.where(x < -bound, x + bias, np.where(x > bound, x - bias, 0.0))
+
+
 def _hard(x: Doubles, attributes: Attributes) -> Doubles:
     alpha, beta = _number(attributes, "alpha", 0.2), _number(attributes, "beta", 0.5)
     return np.clip(alpha * x + beta, 0, 1)
@@ -68,6 +73,7 @@ def _hard(x: Doubles, attributes: Attributes) -> Doubles:
 
 _UNARY: dict[str, _Unary] = {
     "Abs": _Unary(lambda x, _: np.abs(x), _plain("abs")),
+    "Atan": _Unary(lambda x, _: np.arctan(x)),
     "Ceil": _Unary(lambda x, _: np.ceil(x), _plain("ceil")),
     "Elu": _Unary(
         lambda x, at: np.where(x < 0, _number(at, "alpha", 1) * np.expm1(np.minimum(x, 0)), x),
@@ -107,6 +113,7 @@ _UNARY: dict[str, _Unary] = {
             ("affine", _number(at, "gamma", _SELU_GAMMA), 0.0),
         ),
     ),
+    "Shrink": _Unary(_shrink),
     "Sigmoid": _Unary(lambda x, _: _sigmoid(x), _plain("sigmoid")),
     "Sign": _Unary(lambda x, _: np.sign(x)),
     "Sin": _Unary(lambda x, _: np.sin(x)),
