@@ -17,7 +17,7 @@ from compiler_core.quantize.host_neighbours import IntegersBeside
 from compiler_core.quantize.unit_arithmetics import Computing, UnitArithmetics, unit_arithmetics
 from compiler_core.units.names import CPU_INT8
 
-_CHEAP = ("Add", "Relu", "Clip", "Slice", "Pad", "Concat")
+_CHEAP = ("Add", "Relu", "Clip", "Slice", "Pad", "Concat", "DepthToSpace")
 _HEAVY = ("Conv", "Dense", "MatMul", "Gemm")
 
 

@@ -86,6 +86,8 @@ def _pairs(skeleton: Skeleton, ranges: Mapping[str, TensorRange]) -> list[tuple[
     for step in skeleton.steps:
         if not _weighted(step) or step.residual is not None or step.clip not in (None, (0.0, inf)):
             continue
+        if step.interleave > 1:  # a channel of the output is several of the weights
+            continue
         using = readers.get(step.output, [])
         lies = skeleton.channels.get(step.output)
         if step.output in skeleton.views or len(using) != 1 or lies is None:

@@ -143,12 +143,16 @@ class _Writer:
         if bound < EXACT_FLOAT32:
             total = self._sum_float32(operator, bias)
             floor = self._node("Floor", [total]) if shifts.max(initial=0) > 0 else total
-            self._clip(floor, operator, np.float32)
+            self._clip(self._interleaved(floor, operator), operator, np.float32)
             return
         total = self._sum_float64(operator, bias, magnitude)
         scale = self._constant(np.ldexp(1.0, -shifts).reshape(1, -1, 1, 1))
         floor = self._node("Floor", [self._node("Mul", [total, scale])])
-        self._clip(floor, operator, np.float64)
+        self._clip(self._interleaved(floor, operator), operator, np.float64)
+
+    def _interleaved(self, source: str, operator: IntegerConv) -> str:
+        size = operator.interleave
+        return source if size == 1 else self._node("DepthToSpace", [source], blocksize=size)
 
     def _product(self, operator: IntegerProduct) -> None:
         """In parts of so many products that float32 holds their sums, which float64 adds up."""

@@ -131,6 +131,8 @@ def _is_large(operator: IntegerOperator, tensors: Mapping[str, QuantizedTensor])
     """Whether an operator is a product of matrices with many weights."""
     if not isinstance(operator, IntegerConv) or operator.groups > 1 or any(operator.pads):
         return False
+    if operator.interleave > 1:
+        return False
     source, kernel = tensors[operator.input].shape, operator.weight.shape[2:]
     residual = operator.residual
     if source[1] != operator.weight.shape[1]:

@@ -27,9 +27,9 @@ from compiler_core.quantize.ir import HostGroup
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics
 from compiler_core.units.registry import unnamed_kind
 
-_EITHER = ("MatMul",)
+_EITHER = ("MatMul", "DepthToSpace")
 """What is a group though another unit may run it, too: the plan has the choice. Products of two
-activations; they join no others."""
+activations and phases that are put side by side; they join no others."""
 _JOINING = (HostTrait.POINTWISE, HostTrait.REDUCES)
 _TAKING = (*_JOINING, HostTrait.NORMALIZES)
 
@@ -75,15 +75,16 @@ class HostGroups:
         return {node: group for group in self.groups for node in group.nodes}
 
 
-def host_groups(graph: Graph, apart: Collection[str]) -> HostGroups:
+def host_groups(graph: Graph, apart: Collection[str], either: Collection[str] = ()) -> HostGroups:
     """Finds the groups.
 
     Args:
         graph: Simplified.
         apart: Nodes that another unit can run: they belong to no group, but for views, which are
             looked through.
+        either: Nodes that it can run, too, each a group of its own.
     """
-    return _Finder(graph, frozenset(apart)).find()
+    return _Finder(graph, frozenset(apart), frozenset(either)).find()
 
 
 def _has_integers(units: UnitArithmetics) -> bool:
@@ -106,7 +107,12 @@ def groups_beside(graph: Graph, units: UnitArithmetics) -> HostGroups:
         if node.op not in _EITHER and units.unsupported(graph, node) is None
     ]
     left = {*moved_views(graph, units), *in_loops(graph, units)}
-    found = host_groups(graph, [name for name in able if name not in left])
+    either = [
+        node.name
+        for node in graph.nodes
+        if node.op in _EITHER and units.unsupported(graph, node) is None
+    ]
+    found = host_groups(graph, [name for name in able if name not in left], either)
     states = units.residents(graph)
     if not states:
         return found
@@ -129,8 +135,8 @@ def in_loops(graph: Graph, units: UnitArithmetics) -> Mapping[str, str]:
 
 
 class _Finder:
-    def __init__(self, graph: Graph, apart: frozenset[str]) -> None:
-        self._graph, self._apart = graph, apart
+    def __init__(self, graph: Graph, apart: frozenset[str], either: frozenset[str]) -> None:
+        self._graph, self._apart, self._either = graph, apart, either
         self._views = {n.name for n in graph.nodes if n.name in apart and looks(n)}
         self._bases = bases_of(graph, self._views)
         self._handed_out = {self._bases.get(name, name) for name in graph.outputs}
@@ -180,7 +186,11 @@ class _Finder:
             readers = [reader for name in names for reader in self._readers.get(name, [])]
             owners = {leader.get(reader.name, "") for reader in readers}
             owner = owners.pop() if len(owners) == 1 else ""
-            if owner and self._joins(node, traits[node.name], traits[owner]):
+            if (
+                self._either.isdisjoint({node.name, owner})
+                and owner
+                and self._joins(node, traits[node.name], traits[owner])
+            ):
                 leader[node.name] = owner
         return leader
 

@@ -41,6 +41,9 @@ class IntegerConv:
         channel_shifts: ``int32[O]`` right shifts, each 0..31, used instead of ``shift`` (which is
             their largest): weights with a power-of-two scale per output channel. ``None`` where
             one shift serves all.
+        interleave: With ``b`` above 1 output channels are phases: channel ``(r * b + s) * C + c``
+            at ``(h, w)`` is channel ``c`` of the output at ``(h * b + r, w * b + s)``; ``C`` is a
+            multiple of 16, and there is no residual.
     """
 
     name: str
@@ -59,6 +62,7 @@ class IntegerConv:
     residual_shift: int = 0
     sources: tuple[str, ...] = ()
     channel_shifts: npt.NDArray[np.int32] | None = None
+    interleave: int = 1
 
 
 @dataclass(frozen=True)

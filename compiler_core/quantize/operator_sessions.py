@@ -164,6 +164,8 @@ def _convolution(
     nodes = [helper.make_node("Conv", inputs, ["%0"], group=step.groups, **shared)]
     if step.residual is not None:
         nodes.append(helper.make_node("Add", ["%0", step.residual], ["%1"]))
+    if step.interleave > 1:
+        nodes.append(helper.make_node("DepthToSpace", ["%0"], ["%1"], blocksize=step.interleave))
     return nodes
 
 

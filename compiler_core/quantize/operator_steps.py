@@ -13,6 +13,7 @@ from compiler_core.graph.ir import Node
 from compiler_core.graph.views import clip_limits, pad_amounts, slice_of_axis, slice_steps
 from compiler_core.graph.windows import window_of
 from compiler_core.quantize.blocks import Reals
+from compiler_core.quantize.interleave_steps import depth_to_space
 from compiler_core.quantize.layout import (
     Chw,
     Index,
@@ -412,6 +413,7 @@ HANDLERS: Handlers = {
     "AveragePool": average_pool,
     "GlobalAveragePool": global_average_pool,
     "Concat": concat,
+    "DepthToSpace": depth_to_space,
     "Relu": clamp,
     "Clip": clamp,
     "Slice": slice_tensor,

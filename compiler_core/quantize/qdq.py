@@ -232,6 +232,8 @@ class _Writer:
         quarter = operator.bias.astype(np.float64) + (operator.shift > 0) * _TIE_BREAKER
         bias = np.ldexp(quarter, -accumulator).astype(np.float32).reshape(-1, 1, 1)
         result = self._node("Add", [result, self.constant(bias)])
+        if operator.interleave > 1:
+            return self._node("DepthToSpace", [result], blocksize=operator.interleave)
         if operator.residual is None:
             return result
         return self._node("Add", [result, self._real(operator.residual)])

@@ -186,6 +186,7 @@ def _conv(found: ConvNumbers, low: int, high: int) -> IntegerConv:
         residual_shift=found.residual_shift,
         sources=step.sources,
         channel_shifts=found.channel_shifts,
+        interleave=step.interleave,
     )
 
 

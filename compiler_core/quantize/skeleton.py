@@ -47,6 +47,7 @@ class ConvStep:
         clip: Clamp of the real output, or ``None``.
         unit: Name of the unit that runs it.
         levels: Largest weight: 127 of int8, 7 of int4.
+        interleave: Rows and columns of the output that its phases are side by side in.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ConvStep:
     residual: str | None = None
     unit: str = ""
     levels: int = INT8_LEVELS
+    interleave: int = 1
 
     @property
     def inputs(self) -> tuple[str, ...]:

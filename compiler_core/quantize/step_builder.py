@@ -231,5 +231,6 @@ class StepBuilder:
             if step.output == tensor:
                 plain = isinstance(step, ConvStep) and step.clip is None and step.residual is None
                 own = plain and step.unit == self.unit
+                own = own and isinstance(step, ConvStep) and step.interleave == 1
                 return step if own and isinstance(step, ConvStep) else None
         return None

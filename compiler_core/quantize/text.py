@@ -84,6 +84,8 @@ def _operator(quantized: QuantizedGraph, operator: IntegerOperator) -> str:
         parts += [f"bias=#{_short(operator.bias.tobytes())}", f"groups={operator.groups}"]
         shifts = operator.channel_shifts
         parts += [f"shift={operator.shift if shifts is None else shifts.tolist()}"]
+        if operator.interleave > 1:
+            parts += [f"interleave={operator.interleave}"]
         if operator.residual is not None:
             residual = _tensor(quantized, operator.residual)
             parts += [f"residual={residual}<<{operator.residual_shift}"]

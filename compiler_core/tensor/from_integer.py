@@ -106,6 +106,7 @@ def conv_terms(
         ),
         uniform=_is_uniform(operator, constants),
         entry=entry,
+        interleave=operator.interleave,
     )
     if residual_shape is not None:
         workload = replace(workload, spread=_spread(workload, residual_shape))

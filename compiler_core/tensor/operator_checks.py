@@ -87,6 +87,21 @@ def _product_shape(operator: IntegerProduct, source: Shape, operand: Shape, plac
     return source[0], operator.groups * pixels, *source[2:]
 
 
+def _interleaved(shape: Shape, operator: IntegerConv, place: str) -> Shape:
+    """Shape of phases side by side: whole blocks of channels each, without a residual."""
+    size = operator.interleave
+    if size == 1:
+        return shape
+    phases = size * size
+    added = operator.residual is not None
+    if not 2 <= size <= _NUMBER_MAX or shape[1] % (phases * _BLOCK) or added:
+        raise InputError(
+            f"{place}: interleaves {shape[1]} channels by {size}{' with a residual' * added}; "
+            f"multiples of {_BLOCK} channels for each of its phases are needed, and no residual"
+        )
+    return shape[0], shape[1] // phases, shape[2] * size, shape[3] * size
+
+
 def _output_shape(operator: IntegerOperator, shapes: Mapping[str, Shape], place: str) -> Shape:
     if isinstance(operator, IntegerConcat):
         parts = [shapes[name] for name in operator.inputs]
@@ -126,7 +141,7 @@ def _output_shape(operator: IntegerOperator, shapes: Mapping[str, Shape], place:
             f"{place}: weights {operator.weight.shape} in {operator.groups} groups for "
             f"{source[1]} channels"
         )
-    shape = (source[0], results, rows, columns)
+    shape = _interleaved((source[0], results, rows, columns), operator, place)
     if operator.residual is not None:
         added = shapes[operator.residual]
         same = added[0] == shape[0]

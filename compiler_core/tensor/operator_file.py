@@ -87,6 +87,8 @@ def operator_entries(operators: tuple[IntegerOperator, ...]) -> tuple[Operators,
         if item.channel_shifts is not None:
             numbers["channel_shifts_offset"] = len(constants)
             constants += item.channel_shifts.astype("<i4").tobytes()
+        if item.interleave > 1:
+            numbers["interleave"] = item.interleave
         entries.append(
             OperatorEntry(
                 "conv",
@@ -194,6 +196,7 @@ def _operator(entry: OperatorEntry, constants: bytes, where: str) -> IntegerOper
             residual_shift=n["residual_shift"],
             sources=entry.sources,
             channel_shifts=channel_shifts,
+            interleave=n.get("interleave", 1),
         )
     except KeyError as error:
         raise InputError(f"{where}: number {error.args[0]!r} is missing") from error

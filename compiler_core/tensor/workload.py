@@ -196,6 +196,7 @@ class ConvWorkload(_OverWindows):
         operand: The weights are an activation: an image whose pixels are the output channels of a
             group, so that every 16 pixels of a block of channels are a tile of weights.
         spread: How a residual that is smaller than the output is added to it.
+        interleave: Output channels are phases that lie side by side, in so many rows and columns.
     """
 
     batch: int
@@ -211,6 +212,7 @@ class ConvWorkload(_OverWindows):
     vectors: Vectors | None = field(default=None, metadata={ONLY_WHERE_OTHER: True})
     operand: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
     spread: Spread | None = field(default=None, metadata={ONLY_WHERE_OTHER: True})
+    interleave: int = field(default=1, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def _channels(self) -> tuple[int, int, int]:

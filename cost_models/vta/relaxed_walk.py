@@ -49,6 +49,7 @@ def walk_is_known(workload: Workload, core: VtaCore) -> bool:
         and all(_is_small(fold_workload(workload, fold)) for fold in _folds(workload))
         and not workload.uniform
         and not workload.operand
+        and workload.interleave == 1
         and not conv_structure(workload).diagonal
         and workload.epilogue.residual_bits is None
         and not workload.epilogue.channel_shift

@@ -72,7 +72,7 @@ def _compute(w: ConvWorkload, rows: Rows, bias: BiasVariant, core: VtaCore) -> R
     if w.epilogue.residual_bits is not None:
         work += vectors * costs.gemm.per_micro_op
     by_block = rows[:, ConvColumn.EPILOGUE] == position(EpilogueGranularity.BLOCK)
-    further = images * (structure.out_blocks - channels) * w.epilogue.passes
+    further = images * (structure.out_blocks // w.interleave - channels) * w.epilogue.passes
     fixed = fixed + by_block * further * costs.alu_immediate.fixed
     return np.asarray(work + fixed + _first_load(w, rows, core) + _last_store(w, rows, core))
 

@@ -168,7 +168,7 @@ def _canonical_conv(w: ConvWorkload, rows: Rows, cap: Cap) -> Rows:
     ):
         name = column.name.lower()
         result[:, column] = np.minimum(rows[:, column], cap(name, distinct))
-    single = rows[:, C.TILE_OUT_BLOCKS] == 1
+    single = rows[:, C.TILE_OUT_BLOCKS] == w.interleave
     result[single, C.EPILOGUE] = position(EpilogueGranularity.TILE)
     only = ~single & (images * channels == 1)
     tail = result[:, C.EPILOGUE] == position(EpilogueGranularity.TAIL)

@@ -55,6 +55,8 @@ def _conv(w: ConvWorkload) -> tuple[Parameter, ...]:
     reduction = 1 if structure.diagonal and len(folds) == 1 else max(reductions)
     recurs = structure.run < structure.out_blocks
     out_blocks = tuple(divisors(structure.run)) if recurs else tile_sizes(structure.run)
+    if w.interleave > 1:  # blocks that lie side by side stay together
+        out_blocks = tuple(w.interleave * n for n in tile_sizes(structure.run // w.interleave))
     biases = tuple(BiasVariant) if w.epilogue.bias_bits else (BiasVariant.GEMM,)
     padded = any(w.window.pads)
     return (

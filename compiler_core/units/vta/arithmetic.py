@@ -63,6 +63,11 @@ class VtaArithmetic:
                 f"Only vectors of {CHANNEL_BLOCK} channels are added to activations of other "
                 f"shapes. Add '{node.name}': vectors of {self.lanes}."
             )
+        if self.lanes != CHANNEL_BLOCK and node.op == "DepthToSpace":
+            return (
+                f"Only vectors of {CHANNEL_BLOCK} channels are stored side by side. DepthToSpace "
+                f"'{node.name}': vectors of {self.lanes}."
+            )
         key = (__name__, node.name, self.lanes)
         known = graph.derived.get(key)
         if known is None or known[0] is not node:

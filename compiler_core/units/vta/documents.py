@@ -11,6 +11,7 @@ from compiler_core.files.plain import from_plain, refuse_unknown
 from compiler_core.tensor.digest import digest
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
 from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.operators import CHANNEL_BLOCK
 from compiler_core.units.vta.schedule.schedule import Schedule, schedule_kind
 from compiler_core.units.vta.structure.sliced_workload import SlicedWorkload
 from compiler_core.units.vta.structure.slicing import SliceAxis, slice_violations
@@ -76,6 +77,13 @@ def _require_extents(workload: Workload, where: str) -> None:
         numbers.append(workload.channels)
     else:
         numbers += [workload.in_channels, workload.out_channels, workload.groups]
+        numbers.append(workload.interleave)
+        whole = workload.out_channels % (CHANNEL_BLOCK * workload.interleave**2) == 0
+        if workload.interleave > 1 and not whole:
+            raise InputError(
+                f"{where}: {workload.out_channels} channels in phases of {workload.interleave} "
+                f"rows and columns; multiples of {CHANNEL_BLOCK} channels each are needed"
+            )
         bits = workload.epilogue.bias_bits
         if not 0 <= bits <= 32 or not 0 <= (workload.epilogue.residual_bits or 0) <= 24:
             raise InputError(

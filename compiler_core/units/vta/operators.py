@@ -24,6 +24,7 @@ from compiler_core.graph.windows import image_shape, sample_shape, window_of
 CHANNEL_BLOCK = 16
 """Channels of one vector of the GEMM unit; concatenation places whole vectors."""
 
+_CHANNELS_ROWS_COLUMNS = "CHW"
 _SEQUENCE_RANK = 3
 """Axes of a batch of sequences: channels are the second or the third."""
 
@@ -224,6 +225,13 @@ def pool_has_no_indices(_graph: Graph, node: Node) -> str | None:
     return "storage_order = 1" if node.attributes.get("storage_order") else None
 
 
+def phases_fill_vectors(graph: Graph, node: Node) -> str | None:
+    """The VTA moves vectors of 16 channels: what lies side by side has to fill whole ones."""
+    sample = sample_shape(graph, node.output) or ()
+    known = len(sample) == len(_CHANNELS_ROWS_COLUMNS)
+    return None if known and sample[0] % CHANNEL_BLOCK == 0 else f"'{node.output}' has {sample}"
+
+
 def concatenates_channels(graph: Graph, node: Node) -> str | None:
     """The VTA cannot concatenate along other axes than the channels (axis 1)."""
     rank = len(graph.types[node.output].shape or ())
@@ -320,6 +328,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "AveragePool": (*_COMMON, image_is_1d_or_2d, window_is_known, average_counts_its_padding),
     "GlobalAveragePool": (*_COMMON, image_is_1d_or_2d),
     "Concat": (*_COMMON, concatenates_channels, concatenated_channels_fill_vectors),
+    "DepthToSpace": (*_COMMON, phases_fill_vectors),
     "Relu": _COMMON,
     "Clip": (*_COMMON, clip_limits_are_constant),
     "Slice": (*_COMMON, slice_is_of_pixels_or_channels),

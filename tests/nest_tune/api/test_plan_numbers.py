@@ -24,14 +24,28 @@ def scaled(synthetic: ModuleType, seed: int) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("name", ["residual", "mixed", "scaled"])
+def widened(synthetic: ModuleType, seed: int) -> bytes:
+    """Phases that lie side by side, and channels that are added to every pixel."""
+    b = synthetic.Builder(seed)
+    b.conv("x", "a", (16, 16, 3, 3))
+    b.conv("a", "c", (64, 16, 1, 1))
+    b.add("DepthToSpace", ["c"], "d", blocksize=2)
+    b.add("GlobalAveragePool", ["a"], "g")
+    b.conv("g", "e", (16, 16, 1, 1))
+    b.add("Add", ["d", "e"], "f")
+    b.conv("f", "y", (20, 16, 1, 1))
+    content: bytes = b.model({"x": ["n", 16, 6, 6]}, {"y": ["n", 20, 12, 12]})
+    return content
+
+
+@pytest.mark.parametrize("name", ["residual", "mixed", "scaled", "widened"])
 def test_a_plan_with_samples_takes_what_its_package_takes(
     name: str, synthetic: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    if name == "scaled":
-        path = tmp_path / "scaled.onnx"
-        path.write_bytes(scaled(synthetic, 3))
+    if name in ("scaled", "widened"):
+        path = tmp_path / f"{name}.onnx"
+        path.write_bytes((scaled if name == "scaled" else widened)(synthetic, 3))
         noise = synthetic.np.random.default_rng(4).standard_normal((16, 16, 6, 6))
         samples = {"x": noise.astype(synthetic.np.float32)}
     else:

@@ -26,7 +26,7 @@ from compiler_core.units.vta.legality.legality import (
     input_extents,
     violations,
 )
-from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.machine.hardware import HAZARD_DISTANCE, VtaCore
 from compiler_core.units.vta.schedule.schedule import (
     BiasVariant,
     ConvSchedule,
@@ -65,8 +65,11 @@ def even_tiles(extent: int) -> list[int]:
     return sorted({-(-extent // parts) for parts in range(1, extent + 1)})
 
 
-def _block_tiles(structure: ConvStructure) -> list[int]:
-    """Tiles of output blocks: a run that recurs has to be cut into equal parts."""
+def _block_tiles(structure: ConvStructure, side_by_side: int) -> list[int]:
+    """Tiles of output blocks: a run that recurs has to be cut into equal parts, and blocks that lie
+    side by side stay together."""
+    if side_by_side > 1:
+        return [side_by_side * n for n in even_tiles(structure.run // side_by_side)]
     recurs = structure.run < structure.out_blocks
     return divisors(structure.run) if recurs else even_tiles(structure.run)
 
@@ -109,7 +112,7 @@ def _default_conv(
     grid = np.meshgrid(
         even_tiles(workload.out_height),
         even_tiles(workload.out_width),
-        _block_tiles(structure),
+        _block_tiles(structure, workload.interleave),
         even_tiles(reduction) if len(kernel_parts(workload)) == 1 else [1],
         _SLOTS[:5],
         _SLOTS,
@@ -170,7 +173,11 @@ def estimate_cycles(
     residual = 0 if w.epilogue.residual_bits is None else 1 + residual_needs_pass(w)
     bias = {BiasVariant.GEMM: extra, BiasVariant.ALU: 2, BiasVariant.LOAD: 8}[s.bias]
     compute: Any = direct_bound(w, core).compute + vectors * (1 + residual + bias)
-    spans = _spans(w, 0) * _spans(w, 1)
+    spans: Any = _spans(w, 0) * _spans(w, 1)
+    # An accumulator must not recur at once: few of them take an instruction for each addend.
+    few = s.tile_height * s.tile_width * s.tile_out_blocks < HAZARD_DISTANCE
+    addends = tile_of(w)[0] * tile_of(w)[1] * (1 if structure.diagonal else s.tile_in_blocks)
+    spans = np.where(few, np.maximum(spans, addends), spans)
     compute = compute + images * channels * _INSTRUCTION_CYCLES * (steps * spans + 5 + residual)
 
     inp_beats, wgt_beats = -(-width.inp // port), -(-width.wgt // port)

@@ -123,6 +123,9 @@ def _conv(w: ConvWorkload, s: ConvSchedule, g: VtaGeometry) -> Iterator[Violatio
     yield from _at_most(
         "tile_out_blocks", s.tile_out_blocks, structure.run, "blocks", "a tile stays within a group"
     )
+    if s.tile_out_blocks % w.interleave or s.tile_out_blocks > structure.run:
+        remedy = "choose a multiple of it: phases of a row lie side by side"
+        yield Violation("tile_out_blocks", s.tile_out_blocks, w.interleave, "blocks", remedy)
     reduction = 1 if structure.diagonal else structure.reduction
     yield from _at_most(
         "tile_in_blocks", s.tile_in_blocks, reduction, "blocks", "lower tile_in_blocks"

@@ -35,6 +35,7 @@ def _residency(w: ConvWorkload, g: VtaGeometry) -> Iterator[Violation]:
     for rule, demand, bound, unit in (
         ("batch", w.batch, 1, "samples"),
         ("residual", int(epilogue.residual_bits is not None), 0, "residuals"),
+        ("phases side by side", w.interleave, 1, "phases"),
         ("columns read", w.in_width, _columns(w).size, "columns"),
         ("inp buffer", structure.in_blocks * w.in_height * w.in_width, g.depth.inp, "elements"),
         ("wgt buffer", structure.out_blocks * structure.taps, g.depth.wgt, "elements"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from compiler_core.quantize.layout import Chw
+from compiler_core.quantize.layouts import NoRoomError
 from compiler_core.quantize.skeleton import ConcatStep, ConvStep, PoolStep, Step
 from compiler_core.tensor.workload import Window
 from compiler_core.units.vta.legality.pool_parts import pool_parts
@@ -33,6 +34,10 @@ def parts_of(
     """
     if isinstance(step, PoolStep):
         yield from _pools(step, source, fresh)
+    elif isinstance(step, ConvStep) and step.interleave > 1:
+        if len(channel_parts(len(step.weight), lanes)) > 1:
+            raise NoRoomError(f"the phases of '{step.name}' have too many constants")
+        yield step, result
     elif isinstance(step, ConvStep) and step.groups == 1 and step.residual is None:
         yield from _channels(step, result, fresh, lanes)
     else:

@@ -33,6 +33,7 @@ from compiler_core.units.vta.schedule.schedule import (
     has_gemm_bias,
 )
 from compiler_core.units.vta.structure.fold import fold_weight, fold_workload
+from compiler_core.units.vta.structure.phases import channel_order
 
 
 def lower_part(
@@ -66,7 +67,11 @@ def lower_part(
         fold, gemm_bias = fold_of(schedule), has_gemm_bias(schedule)
         folded = fold_workload(workload, fold)
         # What counts in vectors is never cut.
-        own = part.piece.channels if workload.vectors is None else slice(None)
+        own: slice | npt.NDArray[np.int64] = slice(None)
+        if workload.interleave > 1:
+            own = channel_order(workload)
+        elif workload.vectors is None:
+            own = part.piece.channels
         constants = layer.constants[own]
         kept = fold_weight(operator.weight[own], fold)
         weights: npt.NDArray[np.generic]

@@ -52,6 +52,7 @@ from compiler_core.units.vta.structure.conv_structure import (
     weight_row_starts,
 )
 from compiler_core.units.vta.structure.fold import fold_input, fold_weight, fold_workload
+from compiler_core.units.vta.structure.phases import channel_order
 from compiler_core.units.vta.structure.slicing import out_channels
 
 ALIGNMENT = 4096
@@ -194,6 +195,10 @@ class LayerProgram:
             put(dram, self.placement.constant, bias_vector())
             return dram
         assert weight is not None
+        if self.workload.interleave > 1:
+            order = channel_order(self.workload)
+            weight, constants = weight[order], constants[order]
+            channel_shifts = None if channel_shifts is None else channel_shifts[order]
         fold, gemm_bias = fold_of(self.schedule), has_gemm_bias(self.schedule)
         folded, weight = fold_workload(self.workload, fold), fold_weight(weight, fold)
         tiles: npt.NDArray[np.generic]
@@ -213,12 +218,15 @@ class LayerProgram:
 
     def output(self, dram: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
         """Reads ``int8[N, O, OH, OW]`` from the image after the launch, all lanes of a workload in
-        vectors."""
+        vectors, phases side by side."""
         work, lanes = self.workload, self.geometry.lanes
         channels = out_channels(work)
         if work.vectors is not None:
             channels = blocks(channels) * self.geometry.block_out
-        shape = (work.batch, -(-channels // lanes), work.out_height, work.out_width, lanes)
+        size = work.interleave if isinstance(work, ConvWorkload) else 1
+        channels //= size * size
+        rows, columns = work.out_height * size, work.out_width * size
+        shape = (work.batch, -(-channels // lanes), rows, columns, lanes)
         start = self.placement.output.address
         data = dram[start : start + int(np.prod(shape))].view(np.int8)
         return unpack_activation(data.reshape(shape), channels)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.units.vta.machine.hardware import HAZARD_DISTANCE
 from compiler_core.units.vta.machine.isa import GEMM_FIELDS, MICRO_OP_FIELDS
 
 DST_SHIFT, SRC_SHIFT, WGT_SHIFT = (MICRO_OP_FIELDS[name].low for name in ("dst", "src", "wgt"))
@@ -33,9 +34,6 @@ _LOOP_NAMES = (
 
 MAX_TABLE = 1024
 """Longest micro-op table of one instruction: half the buffer, so that two can be resident."""
-
-HAZARD_DISTANCE = 3
-"""An accumulator may recur in the micro-op sequence at this distance at the earliest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +92,20 @@ class LoopNest:
     def executions(self) -> int:
         """Micro-op executions of the instruction."""
         return self.iter_out * self.iter_in * len(self.offsets)
+
+
+def block_axes(blocks: int, points: int, interleave: int, src: int, wgt: int) -> tuple[Axis, ...]:
+    """Accumulators of a tile, and one element of other operands for each of its blocks.
+
+    Args:
+        blocks, points: Of the tile.
+        interleave: Blocks that lie side by side.
+        src, wgt: Steps from one block to the next.
+    """
+    beside = Axis(interleave, 1, src, wgt)
+    groups = Axis(blocks // interleave, points * interleave, src * interleave, wgt * interleave)
+    every = Axis(points, interleave, 0, 0)
+    return (groups, every) if interleave == 1 else (groups, beside, every)
 
 
 def pack(dst: int, src: int, wgt: int = 0) -> int:

@@ -21,7 +21,7 @@ from compiler_core.units.vta.legality.legality import (
 from compiler_core.units.vta.lower.apart import load_apart
 from compiler_core.units.vta.lower.conv_tiles import OutputTile, ReductionTile, output_tiles
 from compiler_core.units.vta.lower.emit import MOST_STRIDE, LoweredProgram, ProgramBuilder
-from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
+from compiler_core.units.vta.lower.loops import LoopNest, block_axes, compress, pack
 from compiler_core.units.vta.lower.operand import load_operand, shared_bias
 from compiler_core.units.vta.lower.placement import ConvPlacement
 from compiler_core.units.vta.lower.requantize import contiguous, requantize
@@ -220,10 +220,7 @@ class _ConvLowering:
                     AluOpcode.SHR, nest, pack(base, base), immediate=min(0, -extra_shift)
                 )
         if self.with_bias and self.s.bias is BiasVariant.ALU:
-            axes = (
-                Axis(tile.blocks, tile.points, 1, 0),
-                Axis(tile.points, 1, 0, 0),
-            )
+            axes = block_axes(tile.blocks, tile.points, self.w.interleave, 1, 0)
             for nest in compress(axes):
                 self.builder.alu(AluOpcode.ADD, nest, pack(base, self.bias_row + tile.block))
 
@@ -277,11 +274,8 @@ class _ConvLowering:
         number = NOTHING
         after = max(self.constant_load, weight.loaded)
         for index in range(self.extra):
-            axes = (
-                Axis(tile.blocks, tile.points, 0, 0 if self.w.uniform else pitch),
-                Axis(tile.points, 1, 0, 0),
-            )
-            for nest in compress(axes):
+            step = 0 if self.w.uniform else pitch
+            for nest in compress(block_axes(tile.blocks, tile.points, self.w.interleave, 0, step)):
                 at = pack(base, self.constant_input, weight.base + index)
                 number = self.builder.gemm(nest, at, after_load=after)
         return number
@@ -295,6 +289,8 @@ class _ConvLowering:
         )
         if self.w.operand:
             taps = taps._replace(pitch=1, reach=tile.blocks)
+        if self.w.interleave > 1:
+            taps = taps._replace(interleave=self.w.interleave)
         return tap_nests(self.part_workloads[step.part], taps, self.s.taps)
 
     def _load_inputs(self, tile: OutputTile, step: ReductionTile, slot: Slot) -> int:
@@ -384,7 +380,7 @@ class _ConvLowering:
             granularity is EpilogueGranularity.TAIL and last
         )
         number = NOTHING
-        step = 1 if by_block else tile.blocks
+        step = self.w.interleave if by_block else tile.blocks
         for block in range(0, tile.blocks, step):
             at = base + block * tile.points
             written = self._requantize(tile, tile.block + block, step, at)
@@ -396,5 +392,12 @@ class _ConvLowering:
     def _requantize(self, tile: OutputTile, block: int, count: int, at: int) -> int:
         row = self.shift_row + block
         return requantize(
-            self.builder, self.w.epilogue, self.q, at, count, tile.points, shift_row=row
+            self.builder,
+            self.w.epilogue,
+            self.q,
+            at,
+            count,
+            tile.points,
+            shift_row=row,
+            interleave=self.w.interleave,
         )

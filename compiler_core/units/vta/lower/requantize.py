@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from compiler_core.tensor.workload import Epilogue, Requantization
 from compiler_core.units.vta.lower.emit import ProgramBuilder
-from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
+from compiler_core.units.vta.lower.loops import LoopNest, block_axes, compress, pack
 from compiler_core.units.vta.lower.tokens import NOTHING
 from compiler_core.units.vta.machine.isa import AluOpcode
 
@@ -25,6 +25,7 @@ def requantize(
     blocks: int,
     points: int,
     shift_row: int,
+    interleave: int = 1,
 ) -> int:
     """Shifts and clips accumulators; returns the last instruction.
 
@@ -36,11 +37,11 @@ def requantize(
         blocks, points: Blocks of channels, and output points of each.
         shift_row: Accumulator that holds the shifts of the first block's channels, where they
             differ between channels.
+        interleave: Blocks that lie side by side.
     """
     nest, where, number = contiguous(points * blocks), pack(at, at), NOTHING
     if epilogue.channel_shift:
-        axes = (Axis(blocks, points, 1, 0), Axis(points, 1, 0, 0))
-        for shifts in compress(axes):
+        for shifts in compress(block_axes(blocks, points, interleave, 1, 0)):
             number = builder.alu(AluOpcode.SHR, shifts, pack(at, shift_row))
     elif epilogue.shift:
         number = builder.alu(AluOpcode.SHR, nest, where, values.shift)

@@ -9,6 +9,7 @@ from compiler_core.units.vta.lower.emit import MOST_STRIDE, ProgramBuilder
 from compiler_core.units.vta.lower.placement import Image
 from compiler_core.units.vta.lower.tokens import NOTHING
 from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.units.vta.structure.conv_structure import BLOCK
 
 
 def store_tile(
@@ -40,6 +41,8 @@ def store_tile(
         tile.rows,
         tile.columns,
     )
+    if workload.interleave > 1:
+        return _store_phases(builder, workload, image, geometry, tile, part, at, written)
     plane = image.plane(height, width)
     first = image.address + tile.sample * image.sample_bytes
     if image.pitch > 1:
@@ -69,6 +72,37 @@ def store_tile(
             x_size,
             y_size,
             width,
+            after_compute=written,
+        )
+    return number
+
+
+def _store_phases(
+    builder: ProgramBuilder,
+    workload: ConvWorkload,
+    image: Image,
+    geometry: VtaGeometry,
+    tile: OutputTile,
+    part: tuple[int, int],
+    at: int,
+    written: int,
+) -> int:
+    """As :func:`store_tile`, where the phases of a row lie side by side in the accumulators: every
+    so many rows of the image are written whole."""
+    size, (first, count), rows, columns = workload.interleave, part, tile.rows, tile.columns
+    height, width = workload.out_height * size, workload.out_width * size
+    blocks = workload.out_channels // (size * size * BLOCK)
+    start = (image.address + tile.sample * image.sample_bytes) // geometry.element_bytes.out
+    number = NOTHING
+    for index in range(0, count, size):
+        phase, block = divmod((tile.block + first + index) // size, blocks)
+        pixel = (rows.start * size + phase) * width + columns.start * size
+        number = builder.store(
+            at + index * tile.points,
+            start + block * image.plane(height, width) + pixel,
+            columns.extent * size,
+            rows.extent,
+            size * width,
             after_compute=written,
         )
     return number

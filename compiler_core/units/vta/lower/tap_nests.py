@@ -18,13 +18,14 @@ import numpy.typing as npt
 from compiler_core.tensor.workload import ConvWorkload
 from compiler_core.units.vta.lower.loops import (
     DST_SHIFT,
-    HAZARD_DISTANCE,
     SRC_SHIFT,
     Axis,
     LoopNest,
+    block_axes,
     compress,
     pack,
 )
+from compiler_core.units.vta.machine.hardware import HAZARD_DISTANCE
 from compiler_core.units.vta.schedule.schedule import TapGrouping
 from compiler_core.units.vta.structure.tiles import AxisTile
 
@@ -43,6 +44,7 @@ class TapStep(NamedTuple):
         diagonal: Output block b reads input block b.
         pitch: Distance between output blocks in the weight tile, 0 where one weight serves all.
         reach: Distance between input blocks there; 0 where it is that of their taps.
+        interleave: Output blocks that lie side by side in the accumulators.
     """
 
     rows: AxisTile
@@ -52,6 +54,7 @@ class TapStep(NamedTuple):
     diagonal: bool
     pitch: int
     reach: int = 0
+    interleave: int = 1
 
 
 class _Shared(Enum):
@@ -112,7 +115,7 @@ def _separate(
     nests = []
     for r in rectangles:
         own = (r.row_taps, r.column_taps, r.rows)
-        axes = (_inputs(workload, step), *own, _outputs(step), r.columns)
+        axes = (_inputs(workload, step), *own, *_outputs(step), r.columns)
         nests += [(nest, r.base) for nest in compress(axes)]
     return nests
 
@@ -123,10 +126,11 @@ def _inputs(workload: ConvWorkload, step: TapStep) -> Axis:
     return Axis(step.in_blocks, 0, plane, 0 if workload.uniform else step.reach or taps)
 
 
-def _outputs(step: TapStep) -> Axis:
+def _outputs(step: TapStep) -> tuple[Axis, ...]:
     plane = step.rows.size * step.columns.size
     points = step.rows.extent * step.columns.extent
-    return Axis(step.out_blocks, points, plane if step.diagonal else 0, step.pitch)
+    source = plane if step.diagonal else 0
+    return block_axes(step.out_blocks, points, step.interleave, source, step.pitch)[:-1]
 
 
 def _rectangles(
@@ -135,19 +139,20 @@ def _rectangles(
     window, rows, columns = workload.window, step.rows, step.columns
     (stride_h, stride_w), (dil_h, dil_w) = window.strides, window.dilations
     width, kernel_w = columns.size, window.kernel[1]
-    one = 0 if workload.uniform else 1
+    one, side = 0 if workload.uniform else 1, step.interleave
     result = []
     for row in (rows.spans[index] for index in row_spans):
         for column in columns.spans:
             dst = (row.start - rows.start) * columns.extent + column.start - columns.start
+            dst *= side
             in_row = row.start * stride_h + row.tap * dil_h - window.pads[0] - rows.low
             in_column = column.start * stride_w + column.tap * dil_w - window.pads[1] - columns.low
             result.append(
                 _Rectangle(
                     Axis(row.taps, 0, dil_h * width, kernel_w * one),
                     Axis(column.taps, 0, dil_w, one),
-                    Axis(row.extent, columns.extent, stride_h * width, 0),
-                    Axis(column.extent, 1, stride_w, 0),
+                    Axis(row.extent, columns.extent * side, stride_h * width, 0),
+                    Axis(column.extent, side, stride_w, 0),
                     pack(dst, in_row * width + in_column, (row.tap * kernel_w + column.tap) * one),
                 )
             )
@@ -163,7 +168,7 @@ def _merge(
     """
     if len(rectangles) < 2:
         return None
-    shared = [_inputs(workload, step), _outputs(step)]
+    shared = [_inputs(workload, step), *_outputs(step)]
     rows, taps = known is not _Shared.BLOCKS, known is _Shared.ROWS_AND_TAPS
     if rows:
         shared.append(rectangles[0].rows)

@@ -14,6 +14,9 @@ from compiler_core.files.plain import ONLY_WHERE_OTHER
 
 INT8_BITS = 8
 
+HAZARD_DISTANCE = 3
+"""An accumulator may recur in the micro-op sequence at this distance at the earliest."""
+
 
 class TimingProfile(Enum):
     """Which RTL's state machines the timing rules follow."""

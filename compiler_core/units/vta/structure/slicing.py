@@ -77,6 +77,9 @@ def slice_violations(workload: Workload, cores: int, axis: SliceAxis) -> tuple[V
     if isinstance(workload, ConvWorkload) and workload.spread is not None:
         remedy = "leave it on one core"
         return (Violation("additions of what is spread over the output", 1, 0, "slices", remedy),)
+    if isinstance(workload, ConvWorkload) and workload.interleave > 1:
+        remedy = "leave it on one core"
+        return (Violation("phases that lie side by side", 1, 0, "slices", remedy),)
     other = SliceAxis.ROWS if axis is SliceAxis.CHANNELS else SliceAxis.CHANNELS
     remedy = f"slice it by {other.value}, or leave it on one core"
     pieces = len(_channel_borders(workload)) - 1

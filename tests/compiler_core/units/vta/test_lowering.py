@@ -292,3 +292,15 @@ def test_untuned_resnet18_cycles(core: VtaCore) -> None:
     bound = sum(count * lower_bound(workload, core).cycles for workload, count in RESNET18)
     assert bound == 6_423_232
     assert total == 6_797_150
+
+
+@pytest.mark.parametrize(("channels", "size"), [(48, 16), (64, 16), (96, 16), (160, 8), (64, 4)])
+def test_untuned_global_pools_have_several_accumulators(
+    core: VtaCore, channels: int, size: int
+) -> None:
+    """One accumulator alone takes an instruction for each tap."""
+    window = Window((size, size))
+    epilogue = Epilogue(17, shift=True, clip_low=True, clip_high=True)
+    work = ConvWorkload(1, channels, size, size, channels, window, channels, epilogue, uniform=True)
+    cycles = measure_layer(work, default_schedule(work, core), core).cycles
+    assert cycles < lower_bound(work, core).cycles * 1.3 + 800

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from compiler_core.units.vta.lower.loops import (
     DST_SHIFT,
-    HAZARD_DISTANCE,
     MAX_TABLE,
     SRC_SHIFT,
     WGT_SHIFT,
@@ -18,6 +17,7 @@ from compiler_core.units.vta.lower.loops import (
     LoopNest,
     compress,
 )
+from compiler_core.units.vta.machine.hardware import HAZARD_DISTANCE
 
 Triple = tuple[int, int, int]
 

@@ -19,9 +19,11 @@ from compiler_core.units.vta.legality.bound import lower_bound
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.lower.layer import lower_layer, measure_layer
 from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.schedule_rows import to_rows
 from compiler_core.units.vta.simulate.functional import execute
 from compiler_core.units.vta.structure.slicing import SliceAxis, slice_violations
 from compiler_core.units.vta.verify import first_error, verify
+from cost_models.vta.schedule_bound import schedule_bounds
 from tests.compiler_core.units.vta import reference_operators as reference
 from tests.compiler_core.units.vta.random_schedules import random_schedule
 
@@ -78,6 +80,7 @@ def test_programs_with_random_schedules(
         np.testing.assert_array_equal(program.output(dram), expected)
         cycles = measure_layer(workload, schedule, core).cycles
         assert cycles >= lower_bound(workload, core).cycles
+        assert cycles >= schedule_bounds(workload, to_rows([schedule]), core)[0]
 
 
 def test_a_channel_for_each_pixel_is_loaded_once(core: VtaCore) -> None:
