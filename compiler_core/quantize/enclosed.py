@@ -3,7 +3,8 @@
 ``x + 0.045 * x**3`` within a GELU that is spelled out adds two activations, which an NPU can; but
 all around it is the CPU's, and follows from ``x`` alone. On the NPU it would cost two borders and
 break one table of 256 entries into two loops. So would a slice of what the CPU moves, on its way to
-where the CPU moves it next: a launch for what its neighbours do on the way.
+where the CPU moves it next: a launch for what its neighbours do on the way. A view between two
+moves is part of one.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class _Search:
             for node in graph.nodes
             if traits[node.name] is HostTrait.MOVES and node.name in able and not looks(node)
         ]
+        self._hands_on = {name for name, trait in traits.items() if trait is HostTrait.MOVES}
         self._views = {node.name for node in graph.nodes if looks(node) and node.name in able}
         self._on_cpu = {
             name
@@ -53,6 +55,7 @@ class _Search:
         self._graph = graph
         self._candidates = [node for node in pointwise if node.name in able]
         self._inside = {node.name for node in pointwise if node.name not in able}
+        self._nodes = {node.name: node for node in graph.nodes}
         self._producer = {name: node for node in graph.nodes for name in node.outputs if name}
         self._readers: dict[str, list[Node]] = {}
         for node in graph.nodes:
@@ -78,7 +81,26 @@ class _Search:
                 )
             self._on_cpu |= reasons.keys()
             self._moving = [node for node in self._moving if node.name not in reasons]
+        for node in self._graph.nodes:
+            if node.name in self._views and self._is_on_the_way(node):
+                reasons[node.name] = f"{node.op} '{node.name}' lies between two moves of the CPU."
         return reasons
+
+    def _is_on_the_way(self, node: Node) -> bool:
+        """Whether a view of what the CPU moves is moved on by one loop alone."""
+        writer, behind = self._writer(node.inputs[0]), list(self._behind(node.output))
+        if not behind or not {writer, *behind} <= self._hands_on & self._on_cpu:
+            return False
+        return len({self._end(name) for name in behind if name}) == 1
+
+    def _end(self, name: str) -> str:
+        """The last of the moves of the CPU behind one, each the only reader of the one before."""
+        while True:
+            outputs = filter(None, self._nodes[name].outputs)
+            readers = {r.name for output in outputs for r in self._readers.get(output, [])}
+            if len(readers) != 1 or not readers <= self._hands_on & self._on_cpu:
+                return name
+            (name,) = readers
 
     def _is_between(self, node: Node) -> bool:
         sources = [self._writer(name) for name in reads(node) if name not in self._graph.constants]

@@ -5,7 +5,7 @@ chain and a diamond (``x * sigmoid(x)``) are one loop. So do sums and means over
 normalization that is spelled out is one loop, too, and no square or deviation becomes an integer.
 A Softmax takes in what scales or masks its scores.
 What moves values one after another moves them once: slices that are concatenated, a transposition
-that is split.
+that is split, and parts of what is split that are moved on each.
 Each other operator is a group of its own.
 Views (reshapes and the like) belong to nobody: a tensor that is a view of another counts as that
 one, its *base*.
@@ -144,6 +144,9 @@ class _Finder:
         for node in graph.nodes:
             for name in reads(node):
                 self._readers.setdefault(name, []).append(node)
+        self._position = {node.name: at for at, node in enumerate(graph.nodes)}
+        self._forks: dict[str, str] = {}
+        """What moves values to several readers in one loop, by the last of those."""
 
     def find(self) -> HostGroups:
         arithmetic = host_arithmetic()
@@ -164,8 +167,9 @@ class _Finder:
         for node in self._graph.nodes:
             if node.name in leader:
                 members.setdefault(leader[node.name], []).append(node)
-        last = {nodes[-1].name: position for position, nodes in enumerate(members.values())}
-        order = [node.name for node in self._graph.nodes if node.name in last]
+        last = {nodes[-1].name: nodes[-1].name for nodes in members.values()}
+        last = {self._forks.get(name, name): name for name in last}
+        order = [last[node.name] for node in self._graph.nodes if node.name in last]
         groups = []
         for name in order:
             found = self._group(members[name], traits)
@@ -186,13 +190,23 @@ class _Finder:
             readers = [reader for name in names for reader in self._readers.get(name, [])]
             owners = {leader.get(reader.name, "") for reader in readers}
             owner = owners.pop() if len(owners) == 1 else ""
-            if (
-                self._either.isdisjoint({node.name, owner})
-                and owner
-                and self._joins(node, traits[node.name], traits[owner])
-            ):
+            alone = not self._either.isdisjoint((node.name, owner))
+            if owner and not alone and self._joins(node, traits[node.name], traits[owner]):
                 leader[node.name] = owner
+            elif len(readers) > 1 and all(
+                self._moves_alone(one, traits) and leader[one.name] == one.name
+                for one in (node, *readers)
+            ):
+                last = max(readers, key=lambda reader: self._position[reader.name]).name
+                leader |= dict.fromkeys([node.name, *(r.name for r in readers)], last)
+                self._forks[last] = node.name
         return leader
+
+    def _moves_alone(self, node: Node, traits: Mapping[str, HostTrait]) -> bool:
+        """Whether a node moves values of one tensor, and may be part of a loop that does."""
+        read = {name for name in reads(node) if name not in self._graph.constants}
+        moves = traits.get(node.name) is HostTrait.MOVES and node.clip is None
+        return moves and len(read) == 1 and node.name not in self._either
 
     @staticmethod
     def _joins(node: Node, trait: HostTrait, owner: HostTrait) -> bool:
@@ -213,11 +227,14 @@ class _Finder:
         if pointwise and len(inputs) == 1:
             types = self._graph.types
             scalars = scalars and types[inputs[0]].shape == types[nodes[-1].output].shape
+        fork = self._forks.get(nodes[-1].name)
+        read = {name for node in nodes for name in node.inputs}
+        ends = nodes[-1:] if fork is None else [n for n in nodes if read.isdisjoint(n.outputs)]
         return HostGroup(
-            nodes[-1].name,
+            fork or nodes[-1].name,
             tuple(node.name for node in nodes),
             inputs,
-            tuple(filter(None, nodes[-1].outputs)),
+            tuple(name for node in ends for name in node.outputs if name),
             pointwise and len(inputs) == 1 and scalars,
             trait is HostTrait.MOVES and nodes[-1].clip is None,
         )

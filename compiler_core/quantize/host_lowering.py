@@ -134,7 +134,7 @@ def _lowered(
     Args:
         part: In float.
         host: What is on integers.
-        by_name: Its groups, by the name of their last node.
+        by_name: Its groups, by their names: where all is there that they read.
         written: Bases whose values are integers already where the CPU reads them.
     """
     groups = [by_name[node.name] for node in part.graph.nodes if node.name in by_name]
@@ -192,7 +192,7 @@ class _HostRewriter(IntegerRewriter):
             else name
             for name, levels in read.items()
         }
-        inner = self._computed(nodes, real)
+        inner = self._computed(group, nodes, real)
         for name, result in zip(group.outputs, inner, strict=True):
             levels = self._integers(result, self._type(name))
             scale = self._number(name, 2.0 ** -self._exponent(name))
@@ -217,22 +217,20 @@ class _HostRewriter(IntegerRewriter):
         index = self._node("Cast", (raised,), source, "int32", attributes={"to": _INT32})
         self._node("Gather", (real, index), output, output=output, attributes={"axis": 0})
 
-    def _computed(self, nodes: list[Node], real: Mapping[str, str]) -> tuple[str, ...]:
-        """Adds the nodes of a group over ``real``; what the last one writes, under other names."""
-        for node in nodes[:-1]:
-            self.nodes.append(replace(node, inputs=_renamed(node, real)))
-        last = nodes[-1]
-        inner = []
-        for name in filter(None, last.outputs):
-            fresh = self._fresh(name)
-            self._types[fresh] = self._types[name]
+    def _computed(
+        self, group: HostGroup, nodes: list[Node], real: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """Adds the nodes of a group over ``real``; what others read of them, under other names."""
+        inner = {}
+        for name in group.outputs:
+            inner[name] = self._fresh(name)
+            self._types[inner[name]] = self._types[name]
             if name in self._dynamic:
-                self._dynamic.add(fresh)
-            inner.append(fresh)
-        found = iter(inner)
-        outputs = tuple(next(found) if name else "" for name in last.outputs)
-        self.nodes.append(replace(last, inputs=_renamed(last, real), outputs=outputs))
-        return tuple(inner)
+                self._dynamic.add(inner[name])
+        for node in nodes:
+            outputs = tuple(inner.get(name, name) for name in node.outputs)
+            self.nodes.append(replace(node, inputs=_renamed(node, real), outputs=outputs))
+        return tuple(inner.values())
 
     def add_qdq_group(self, group: HostGroup, nodes: list[Node]) -> None:
         """Between DequantizeLinear and QuantizeLinear."""
@@ -242,7 +240,7 @@ class _HostRewriter(IntegerRewriter):
             else self._guarded(name, self._quantized(name, name, self._type(name)))
             for name in group.inputs
         }
-        inner = self._computed(nodes, real)
+        inner = self._computed(group, nodes, real)
         for name, result in zip(group.outputs, inner, strict=True):
             self._guarded(name, self._quantized(result, name, self._type(name)), output=name)
 

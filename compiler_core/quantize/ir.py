@@ -230,7 +230,7 @@ class HostGroup:
     """Operators that are one loop.
 
     Attributes:
-        name: Of the last one.
+        name: Of the last one, or of the one behind which all others read what it writes.
         nodes: Names, in topological order.
         inputs: Tensors that they read and that are no constants, as they name them.
         outputs: Tensors that others read.
