@@ -269,9 +269,11 @@ class Landscape:
         return {"latency_ms": latency, "accuracy": 0.9 - drop, "accuracy_drop": drop}
 
 
-def search(landscape: Landscape, window: int, trials: int, seed: int) -> list[float]:
+def search(
+    landscape: Landscape, window: int, trials: int, seed: int, sampler: str = "xgb"
+) -> list[float]:
     """Best latency within the limit after each trial."""
-    problem = SearchProblem(landscape.space, JUDGED, (LIMIT,), "xgb", seed, False)
+    problem = SearchProblem(landscape.space, JUDGED, (LIMIT,), sampler, seed, False)
     proposals: list[Proposal] = []
     history: list[OuterTrial] = []
     best, found = np.inf, []
@@ -291,28 +293,36 @@ def search(landscape: Landscape, window: int, trials: int, seed: int) -> list[fl
     return found
 
 
-def show_regret(models: Sequence[Path], windows: Sequence[int], trials: int, seeds: int) -> None:
-    """Prints regret by network and window."""
-    marks = [n for n in (64, 128, 256, 512, 1024) if n <= trials]
-    print("model                  window " + " ".join(f"{n:>8}" for n in marks))
+def show_regret(
+    models: Sequence[Path], kinds: Sequence[tuple[str, int]], trials: int, seeds: int
+) -> None:
+    """Prints regret by network, sampler and window, and the CPU time per trial."""
+    marks = [n for n in (64, 128, 256, 512, 1024, 2048, 4096, 8192) if n <= trials]
+    print(
+        "model                  sampler window " + " ".join(f"{n:>8}" for n in marks) + "  CPU/ms"
+    )
     for model in models:
         target = load_target("vta")
         part = PlacementPart(load_model(model, {}).graph, target)
         space = JointSpace([Schemes(), part])
-        runs = {
-            (window, seed): search(Landscape(space, seed), window, trials, seed)
-            for window in windows
-            for seed in range(seeds)
-        }
-        least = {s: min(runs[w, s][-1] for w in windows) for s in range(seeds)}
-        for window in windows:
+        runs: dict[tuple[str, int], list[list[float]]] = {}
+        cpu_ms: dict[tuple[str, int], float] = {}
+        for sampler, window in kinds:
+            begun = time.process_time()
+            runs[sampler, window] = [
+                search(Landscape(space, seed), window, trials, seed, sampler)
+                for seed in range(seeds)
+            ]
+            cpu_ms[sampler, window] = 1e3 * (time.process_time() - begun) / (trials * seeds)
+        least = [min(found[seed][-1] for found in runs.values()) for seed in range(seeds)]
+        for kind, found in runs.items():
             means = [
-                100 * np.mean([runs[window, s][n - 1] / least[s] - 1 for s in range(seeds)])
-                for n in marks
+                100 * np.mean([found[s][n - 1] / least[s] - 1 for s in range(seeds)]) for n in marks
             ]
             print(
-                f"{model.parent.name[:22]:22} {window:6} "
-                + " ".join(f"{mean:7.2f}%" for mean in means),
+                f"{model.parent.name[:22]:22} {kind[0]:7} {kind[1]:6} "
+                + " ".join(f"{mean:7.2f}%" for mean in means)
+                + f" {cpu_ms[kind]:7.1f}",
                 flush=True,
             )
 
@@ -326,10 +336,13 @@ def main() -> None:
     parser.add_argument("--regret", nargs="*", type=Path, default=[], metavar="MODEL.onnx")
     parser.add_argument("--trials", type=int, default=256, help="of searches for regret")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--beside", default="", help="samplers with the first window, by commas")
     options = parser.parse_args()
     windows = [int(text) for text in options.windows.split(",") if text]
     if options.regret:
-        show_regret(options.regret, windows, options.trials, options.seeds)
+        beside = [(name, windows[0]) for name in options.beside.split(",") if name]
+        kinds = [*(("xgb", window) for window in windows), *beside]
+        show_regret(options.regret, kinds, options.trials, options.seeds)
         return
     print("kind          workers  window  trials  busy/%  CPU/ms/trial")
     for workers in map(int, options.workers.split(",")):

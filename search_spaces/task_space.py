@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
 from math import prod
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ Cap = Callable[[str, Rows], Rows]
 """Smallest value in a parameter's table that is at least the number given."""
 
 _CHUNK = 1 << 18
+_TOGETHER = 1 << 13
+"""Points that are judged at a time: a rule takes a dozen times their size."""
 
 
 @dataclass(frozen=True)
@@ -221,12 +223,22 @@ class TaskSpace:
 
     def legal(self, points: Points) -> Mask:
         """Whether each point's schedule can be lowered."""
+        return _by_parts(self._legal, points)
+
+    def _legal(self, points: Points) -> Mask:
         broken = self._spaces.broken(self.workload, self.rows(points), self.tables.limits)
         return np.asarray(~broken.any(axis=1))
 
     def canonical(self, points: Points) -> Points:
         """The points that stand for the given ones."""
+        return _by_parts(self._canonical, points)
+
+    def _canonical(self, points: Points) -> Points:
         return self.points(self._spaces.canonical(self.workload, self.rows(points), self._cap))
+
+    def is_canonical(self, points: Points) -> Mask:
+        """Whether each point stands for itself."""
+        return _by_parts(self._is_canonical, points)
 
     def is_legal(self, point: tuple[int, ...]) -> bool:
         """Whether one point's schedule can be lowered."""
@@ -248,7 +260,7 @@ class TaskSpace:
                     part = legal[start : start + max(1, _CHUNK // len(chosen))]
                     points = np.repeat(part, len(chosen), axis=0)
                     points[:, free] = np.tile(chosen[:, free], (len(part), 1))
-                    points = points[(self.canonical(points) == points).all(axis=1)]
+                    points = points[self.is_canonical(points)]
                     if len(points):
                         yield points
 
@@ -276,14 +288,14 @@ class TaskSpace:
         """
         found = np.zeros((0, len(self.parameters)), np.int64)
         if self.product_size <= _CHUNK and len(self._all):
-            return generator.permutation(self._all)[:count]
+            return self._all[generator.permutation(len(self._all))[:count]]
         barren = 0
         for attempt in range(24):
             if barren == 3:
                 break
             size = min(_CHUNK, max(4096, 32 * count) << min(attempt, 4))
             points = self._draw(generator, size)
-            points = points[self._is_canonical(points)]
+            points = points[self.is_canonical(points)]
             points = points[self.legal(points)]
             before = len(found)
             found = np.concatenate([found, points])
@@ -376,6 +388,17 @@ class TaskSpace:
             f"{text}; none is left",
             hint="use a target with larger buffers",
         )
+
+
+_Judged = TypeVar("_Judged", bound=npt.NDArray[Any])
+
+
+def _by_parts(judge: Callable[[Points], _Judged], points: Points) -> _Judged:
+    """What a judgement of each point by itself gives for all, in little memory."""
+    if len(points) <= _TOGETHER:
+        return judge(points)
+    starts = range(0, len(points), _TOGETHER)
+    return cast("_Judged", np.concatenate([judge(points[n : n + _TOGETHER]) for n in starts]))
 
 
 def unique_points(points: Points) -> Points:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ Z_95 = 1.959963984540054
 _RESAMPLES = 1000
 _DRAWS = 1 << 23
 """Drawn samples that an interval takes: of more samples there are fewer draws."""
+_TOGETHER = 1 << 16
+"""Of these, at a time."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,15 +70,17 @@ def share(tally: Tally) -> Estimate:
 
 def sqnr(noise: Noise) -> Estimate:
     """Signal to quantization noise in dB, by bootstrap over the samples."""
-    drawn, worst = _resamples(len(noise.signal)), noise.worst
-    spread = decibels(worst.signal[drawn].sum(axis=1), worst.noise[drawn].sum(axis=1))
+    worst = noise.worst
+    signal, error = _resampled_sums(worst.signal, worst.noise)
+    spread = decibels(signal, error)
     low, high = np.percentile(spread, [2.5, 97.5])
     return _around(noise.value, float(low), float(high))
 
 
 def mean(values: Floats) -> Estimate:
     """A mean over samples, by bootstrap: ``float64[n]``."""
-    low, high = np.percentile(values[_resamples(len(values))].mean(axis=1), [2.5, 97.5])
+    (sums,) = _resampled_sums(values)
+    low, high = np.percentile(sums / len(values), [2.5, 97.5])
     return _around(float(values.mean()), float(low), float(high))
 
 
@@ -86,7 +91,8 @@ def paired_difference(ours: npt.NDArray[np.generic], theirs: npt.NDArray[np.gene
         ours, theirs: ``bool[n]``, or the share of each sample, ``float64[n]``.
     """
     difference = ours.astype(np.float64) - theirs.astype(np.float64)
-    low, high = np.percentile(difference[_resamples(len(difference))].mean(axis=1), [2.5, 97.5])
+    (sums,) = _resampled_sums(difference)
+    low, high = np.percentile(sums / len(difference), [2.5, 97.5])
     return Estimate(float(difference.mean()), float(low), float(high))
 
 
@@ -94,8 +100,18 @@ def _around(value: float, low: float, high: float) -> Estimate:
     return Estimate(value, min(low, value), max(high, value))
 
 
-def _resamples(samples: int) -> npt.NDArray[np.int64]:
-    """The same draws for every metric: ``int64[1000, samples]``, fewer rows of many samples, whose
-    means are nearly normal, so that some hundred rows tell as much."""
-    rows = max(200, min(_RESAMPLES, _DRAWS // max(1, samples)))
-    return np.random.default_rng(0).integers(0, samples, (rows, samples))
+def _resampled_sums(*values: npt.NDArray[Any]) -> list[Floats]:
+    """Sums over the same draws of samples, which are those of every metric: ``float64[1000]``
+    each, fewer of many samples, whose means are nearly normal, so that some hundred tell as much.
+    """
+    samples = len(values[0])
+    draws = max(200, min(_RESAMPLES, _DRAWS // max(1, samples)))
+    generator = np.random.default_rng(0)
+    sums = [np.zeros(draws) for _ in values]
+    together = max(1, _TOGETHER // max(1, samples))
+    for start in range(0, draws, together):
+        stop = min(draws, start + together)
+        drawn = generator.integers(0, samples, (stop - start, samples))
+        for total, value in zip(sums, values, strict=True):
+            total[start:stop] = value[drawn].sum(axis=1)
+    return sums

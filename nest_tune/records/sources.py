@@ -30,7 +30,8 @@ class RecordSource(Protocol):
         ...
 
     def best(self, target: str, lowering: int, count: int, use: Use) -> None:
-        """Hands over the fastest ``count`` records of each task, in the order of their keys."""
+        """Hands over the fastest ``count`` records of each task, in the order of their keys; from
+        the first one again where the database is lost meanwhile."""
         ...
 
 
@@ -81,16 +82,13 @@ class StoredRecords:
         return self._database.count_tasks(target, lowering, self._until)
 
     def best(self, target: str, lowering: int, count: int, use: Use) -> None:
-        def collected(records: Iterator[Record | None]) -> list[tuple[str, list[Record]]]:
+        def handed_over(records: Iterator[Record | None]) -> None:
             sound = (record for record in records if record is not None)
-            tasks = groupby(sound, key=lambda record: record.task)
-            return [(task, chosen) for task, own in tasks if (chosen := fastest(own, count))]
+            for task, own in groupby(sound, key=lambda record: record.task):
+                if chosen := fastest(own, count):
+                    use(task, chosen)
 
-        # What is handed over is kept until all are there: a lost database is read from its start.
-        for task, chosen in self._database.read(
-            collected, target=target, lowering=lowering, until=self._until
-        ):
-            use(task, chosen)
+        self._database.read(handed_over, target=target, lowering=lowering, until=self._until)
 
 
 def fastest(records: Iterable[Record], count: int) -> list[Record]:

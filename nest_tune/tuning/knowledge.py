@@ -156,7 +156,7 @@ class Knowledge:
             most = min(MOST_ROWS_PER_TASK, max(_FEWEST_ROWS, MOST_ROWS // tasks))
 
             def take(task: str, records: list[Record]) -> None:
-                found[task] = _taught(records, machine)
+                found[task] = _taught(records, machine)  # the second time it is the same
 
             self.source.best(self.target, self.lowering, most, take)
             self._learnt = found

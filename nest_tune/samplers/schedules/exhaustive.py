@@ -20,10 +20,14 @@ from search_spaces.parameter import Points
 from search_spaces.task_space import Rows, TaskSpace
 
 _CHUNK = 1 << 18
+_JUDGED_TOGETHER = 1 << 14
+"""Cores whose first bound is taken at a time."""
 _WALKED_TOGETHER = 1024
 """Cores whose second bound is taken at a time."""
 _EXPANDED_TOGETHER = 64
-"""Cores whose points are listed at a time."""
+"""Cores whose points are found in one step."""
+_POINTS_TOGETHER = 1 << 13
+"""Of these points, those that are judged at a time."""
 
 
 class PointsByBound:
@@ -42,7 +46,8 @@ class PointsByBound:
         names = [parameter.name for parameter in space.parameters]
         lengths = [len(parameter) for parameter in space.parameters]
         parts = []
-        for chunk in _grid(lengths, [a for a, name in enumerate(names) if name not in unread]):
+        read = [a for a, name in enumerate(names) if name not in unread]
+        for chunk in _grid(lengths, read, _JUDGED_TOGETHER):
             legal = chunk[space.legal(chunk)]  # the first value of what is not read needs least
             parts.append((legal, self._bounds(legal, BoundDepth.CLOSED)))
         cores = np.concatenate([points for points, _ in parts])
@@ -79,10 +84,18 @@ class PointsByBound:
         some = some[self._kept_bounds[:_EXPANDED_TOGETHER] < limit]
         self._kept = self._kept[_EXPANDED_TOGETHER:]
         self._kept_bounds = self._kept_bounds[_EXPANDED_TOGETHER:]
-        points = np.repeat(some, len(self._choices), axis=0)
-        points[:, self._free] = np.tile(self._choices[:, self._free], (len(some), 1))
+        together = max(1, _POINTS_TOGETHER // len(self._choices))
+        starts = range(0, len(some), together) or (0,)
+        opened = [self._expanded(some[at : at + together], limit) for at in starts]
+        points, bounds = zip(*opened, strict=True)
+        return np.concatenate(points), np.concatenate(bounds)
+
+    def _expanded(self, cores: Points, limit: float) -> tuple[Points, Rows]:
+        """The points of cores with bounds below the limit."""
+        points = np.repeat(cores, len(self._choices), axis=0)
+        points[:, self._free] = np.tile(self._choices[:, self._free], (len(cores), 1))
         points = points[self._space.legal(points)]
-        points = points[(self._space.canonical(points) == points).all(axis=1)]
+        points = points[self._space.is_canonical(points)]
         bounds = self._bounds(points, BoundDepth.POINT, limit)
         return points[bounds < limit], bounds[bounds < limit]
 
@@ -189,11 +202,11 @@ class ExhaustiveScheduleSampler:
         self._points, self._bounds = self._points[kept], self._bounds[kept]
 
 
-def _grid(lengths: list[int], axes: list[int]) -> Iterator[Points]:
-    """The product of some axes, zeros elsewhere."""
+def _grid(lengths: list[int], axes: list[int], together: int = _CHUNK) -> Iterator[Points]:
+    """The product of some axes, zeros elsewhere, so many points at a time."""
     shape = [lengths[axis] for axis in axes]
-    for start in range(0, math.prod(shape), _CHUNK):
-        numbers = np.arange(start, min(start + _CHUNK, math.prod(shape)))
+    for start in range(0, math.prod(shape), together):
+        numbers = np.arange(start, min(start + together, math.prod(shape)))
         points = np.zeros((len(numbers), len(lengths)), np.int64)
         if axes:
             points[:, axes] = np.stack(np.unravel_index(numbers, shape), axis=1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.accuracy.intervals import mean, share, sqnr, wilson
+from compiler_core.accuracy import intervals
+from compiler_core.accuracy.intervals import mean, paired_difference, share, sqnr, wilson
 from compiler_core.accuracy.judge import Judge, Kind
 from compiler_core.accuracy.labels import check_labels, correct
 from compiler_core.accuracy.noise import MOST_DB, Noise, cosines, noise
@@ -180,3 +183,25 @@ def test_intervals_of_noise_and_means() -> None:
     assert sqnr(Noise(np.ones(3), np.zeros(3))).value == MOST_DB
     angles = mean(cosines(ours, theirs, 50, "y"))
     assert 0.98 < angles.low < angles.value < angles.high < 1
+
+
+@pytest.mark.parametrize("samples", [1, 2, 150, 9000])
+def test_an_interval_by_bootstrap_is_that_of_all_draws_at_once(
+    samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = random(samples, samples)
+    draws = max(200, min(1000, (1 << 23) // samples))
+    drawn = np.random.default_rng(0).integers(0, samples, (draws, samples))
+    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
+    monkeypatch.setattr(intervals, "_TOGETHER", 1 << 12)
+    found = paired_difference(values, np.zeros(samples))
+    assert (found.low, found.high) == (low, high)
+
+
+def test_an_interval_of_many_samples_takes_little_memory() -> None:
+    values = random(0, 40_000)
+    tracemalloc.start()
+    mean(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20

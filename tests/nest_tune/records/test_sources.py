@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +108,22 @@ def test_of_many_tasks_fewer_rows_each_are_learnt(
     assert len(knowledge_of(stored, CORE).training_set(CORE)) == 60
     monkeypatch.setattr(knowledge_module, "MOST_ROWS", 3)
     assert len(knowledge_of(stored, CORE).training_set(CORE)) == 3 * 16
+
+
+def test_records_of_one_task_are_held_at_a_time(database: RecordDatabase) -> None:
+    stored = StoredRecords(database, database.newest())
+    alive, names = [], []
+
+    def use(task: str, best: list[Record]) -> None:
+        names.append(task)
+        alive.append(sum(isinstance(item, Record) for item in gc.get_objects()))
+        assert len(best) == 30
+
+    gc.collect()
+    before = sum(isinstance(item, Record) for item in gc.get_objects())
+    stored.best(machine_digest(CORE), LOWERING, 30, use)
+    assert len(set(names)) == 3
+    assert max(alive) - before < 60
 
 
 def test_memory_does_not_grow_with_the_number_of_records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from compiler_core.units.vta.lower.layer import measure_layer
 from compiler_core.units.vta.machine.hardware import BufferDepth, VtaCore
 from compiler_core.units.vta.schedule.schedule import ConvSchedule, MaxPoolSchedule
 from compiler_core.units.vta.schedule.schedule_rows import from_row, to_row
+from search_spaces import task_space
 from search_spaces.vta.tiling import TilingSpace
 from tests import tiling_workloads
 from tests.tiling_workloads import EPILOGUE, SAME
@@ -151,3 +153,34 @@ def test_rows_and_schedules_are_inverse(core: VtaCore) -> None:
         for row in space.rows(space.sample(np.random.default_rng(0), 20)):
             schedule = from_row(space.workload, row)
             assert to_row(schedule) == tuple(row.tolist())
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_points_judged_by_parts_are_judged_the_same(
+    name: str, core: VtaCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = TilingSpace(WORKLOADS[name], core.geometry)
+    lengths = [len(parameter) for parameter in space.parameters]
+    points = np.random.default_rng(1).integers(0, lengths, (501, len(lengths)))
+    legal, canonical = space.legal(points), space.canonical(points)
+    stands = space.is_canonical(points)
+    assert stands.tolist() == (canonical == points).all(axis=1).tolist()
+    monkeypatch.setattr(task_space, "_TOGETHER", 7)
+    assert space.legal(points).tolist() == legal.tolist()
+    assert space.canonical(points).tolist() == canonical.tolist()
+    assert space.is_canonical(points).tolist() == stands.tolist()
+    assert len(space.legal(points[:0])) == len(space.canonical(points[:0])) == 0
+
+
+def test_judging_many_points_takes_little_memory(core: VtaCore) -> None:
+    space = TilingSpace(WORKLOADS["conv"], core.geometry)
+    lengths = [len(parameter) for parameter in space.parameters]
+    points = np.random.default_rng(1).integers(0, lengths, (1 << 16, len(lengths)))
+    judged = ((space.legal, 4), (space.is_canonical, 4), (space.canonical, 5))
+    for judge, times in judged:
+        judge(points[:10])
+        tracemalloc.start()
+        judge(points)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < times * points.nbytes

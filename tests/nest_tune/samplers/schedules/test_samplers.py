@@ -19,6 +19,7 @@ from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.lower.layer import measure_layer
 from cost_models.vta.relaxed_walk import walked_bounds
 from nest_tune.samplers.registry import make_schedule_sampler, schedule_sampler_names
+from nest_tune.samplers.schedules import exhaustive
 from nest_tune.samplers.schedules.exhaustive import ExhaustiveScheduleSampler, PointsByBound
 from nest_tune.samplers.schedules.guided import GuidedSampler
 from nest_tune.samplers.schedules.optuna_sampler import XgbScheduleSampler
@@ -207,3 +208,23 @@ def test_an_exhaustive_search_knows_its_gap() -> None:
     assert least[-1] == best
     sample = problem.space.sample(np.random.default_rng(1), 100).tolist()
     assert best <= min(cost(problem, tuple(point)) for point in sample)
+
+
+def test_points_opened_by_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problem_of(SMALL)
+
+    def steps(together: int, judged: int) -> list[tuple[list[Point], list[int]]]:
+        monkeypatch.setattr(exhaustive, "_POINTS_TOGETHER", together)
+        monkeypatch.setattr(exhaustive, "_JUDGED_TOGETHER", judged)
+        source, limit = PointsByBound(problem.space, problem.machine), 4.0 * least
+        found = []
+        for _ in range(6):
+            points, bounds = source.take(limit)
+            found.append(([tuple(p) for p in points.tolist()], bounds.tolist()))
+        return found
+
+    least = PointsByBound(problem.space, problem.machine).least
+    whole = steps(1 << 20, 1 << 18)
+    assert any(points for points, _ in whole)
+    assert steps(1, 7) == whole
+    assert steps(3000, 100) == whole
