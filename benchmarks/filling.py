@@ -1,14 +1,19 @@
 """How well one study fills a cluster, and what its window costs.
 
-Run as ``python benchmarks/filling.py [--workers 256,1000] [--windows 64,256,1024,4096] [--trials N]
-[--regret]``. The engine, its storage (SQLite) and the default sampler are the real ones; workers
-are simulated in this process on a clock of their own. A trial is a survey (median 3 s) and a
-measurement (median 30 s), both log-normal with sigma 0.5; one call in a hundred takes five times as
-long, and one worker in a hundred calls dies at any moment of it. The clock goes on by the CPU time
-that the driver takes, too: a driver that cannot keep up leaves workers idle.
+Run as ``python benchmarks/filling.py [--workers 256,1000] [--windows 64,256,1024,4096]``, with
+``--regret MODEL.onnx… [--trials N]`` or ``--costs 40,1000,200``. The engine, its storage (SQLite)
+and the default sampler are the real ones; workers are simulated in this process on a clock of their
+own. A trial is a survey (median 3 s) and a measurement (median 30 s), both log-normal with sigma
+0.5; one call in a hundred takes five times as long, and one worker in a hundred calls dies at any
+moment of it. The clock goes on by the CPU time that the driver takes, too: a driver that cannot
+keep up leaves workers idle.
 
 ``busy`` is the share of all workers' time that calls take, from the moment when as many trials have
 ended as there are workers until the last one has been proposed.
+
+``--costs`` gives the driver's CPU time per trial of a study that is gone on with: so many
+decisions, so many drawn trials in its storage (SQLite, then the journal), and so many after them,
+the second half of which is measured.
 
 ``--regret`` compares windows at equal trials: the searches of four networks' partitions, with costs
 from their cost tables, and schemes whose effect on latency and accuracy is drawn by a seed. Regret
@@ -223,6 +228,48 @@ def fill(workers: int, window: int, trials: int, *, asynchronous: bool) -> str:
     )
 
 
+def cost(url: str, decisions: int, trials: int, more: int) -> float:
+    """Milliseconds of CPU per trial of a study on eight workers, behind so many drawn ones."""
+    problem = SearchProblem(JointSpace([Choices(decisions)]), GOALS, (), "xgb", 0, False)
+    settings = StudySettings("cost", "model.onnx", "vta", objectives=GOALS)
+    document = {
+        "settings": settings_document(settings),
+        "parameters": [(p.name, to_plain(p.values)) for p in problem.space.parameters],
+    }
+    generator = np.random.default_rng(0)
+    storage = StudyStorage(url)
+    storage.take(storage.create("cost", document))
+    study = storage.find("cost")
+    for number in range(trials):
+        point = tuple(generator.integers(0, 2, decisions).tolist())
+        point = point if number else problem.space.default
+        found = value(Work(0, ":measure", {"decisions": {"partition": point}}, 0.0))
+        storage.propose(study, Proposal(number, point, False))
+        storage.finish(
+            study, OuterTrial(number, point, False, Outcome.COMPLETE, found["metrics"], 0)
+        )
+    cluster = Cluster(8)
+    calls = Calls(cluster, storage, "context", 600.0)
+    tunings = Tunings(Untuned(load_target("vta")), None, {}, lambda _found: None)
+    marks = Marks(cluster, more // 2, more)
+    Engine(study, storage, problem, calls, tunings, marks, sight=Windowed()).run(
+        Budget(trials + more)
+    )
+    storage.close()
+    assert marks.start is not None
+    assert marks.stop is not None
+    return 1e3 * (marks.stop[2] - marks.start[2]) / (more - more // 2)
+
+
+def show_costs(decisions: int, trials: int, more: int) -> None:
+    """Prints what a trial costs the driver, by kind of storage."""
+    print("storage  decisions  trials  CPU/ms/trial")
+    for kind, url in {"sqlite": "sqlite:///{}/n.db", "journal": "journal:///{}/n.log"}.items():
+        with tempfile.TemporaryDirectory() as folder:
+            found = cost(url.format(folder), decisions, trials, more)
+        print(f"{kind:8} {decisions:9} {trials:7} {found:13.1f}", flush=True)
+
+
 class Schemes:
     """Decisions whose effects on latency and accuracy a seed draws."""
 
@@ -337,7 +384,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=256, help="of searches for regret")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--beside", default="", help="samplers with the first window, by commas")
+    parser.add_argument("--costs", metavar="DECISIONS,TRIALS,MORE", help="of a trial")
     options = parser.parse_args()
+    if options.costs:
+        show_costs(*map(int, options.costs.split(",")))
+        return
     windows = [int(text) for text in options.windows.split(",") if text]
     if options.regret:
         beside = [(name, windows[0]) for name in options.beside.split(",") if name]

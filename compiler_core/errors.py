@@ -59,6 +59,10 @@ class ResourceError(NestTuneError):
     exit_code = 5
 
 
+class StorageLostError(ResourceError):
+    """What was stored is not there any more: nothing is left to go on with."""
+
+
 class InternalError(NestTuneError):
     """What this project made breaks its own rules: its authors must act."""
 

@@ -122,6 +122,10 @@ class JointSpace:
         self._estimating = tuple(
             part.estimate if isinstance(part, Estimating) else None for part in self.parts
         )
+        # Once: whether a part can is dear to ask, and points are many.
+        self._pricing = tuple(
+            part.price if isinstance(part, Pricing) else None for part in self.parts
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -183,7 +187,7 @@ class JointSpace:
             for (part, own), known in zip(self._split(point), self._legal, strict=True)
         )
 
-    @property
+    @cached_property
     def blocks(self) -> tuple[slice, ...]:
         """Where the parameters of each part stand in a point."""
         ends = list(accumulate(len(part.parameters) for part in self.parts))
@@ -267,16 +271,15 @@ class JointSpace:
         if metric == "latency_ms" and (estimates := self.estimates(point)):
             return float_sum(estimates)
         told = (
-            part.price(own, metric) for part, own in self._split(point) if isinstance(part, Pricing)
+            price(own, metric)
+            for (_, own), price in zip(self._split(point), self._pricing, strict=True)
+            if price is not None
         )
         known = [value for value in told if value is not None]
         return float_sum(known) if known else None
 
-    def _split(self, point: OuterPoint) -> Iterator[tuple[SpacePart, OuterPoint]]:
-        start = 0
-        for part in self.parts:
-            yield part, point[start : start + len(part.parameters)]
-            start += len(part.parameters)
+    def _split(self, point: OuterPoint) -> list[tuple[SpacePart, OuterPoint]]:
+        return [(part, point[block]) for part, block in zip(self.parts, self.blocks, strict=True)]
 
     def _require(self, point: OuterPoint) -> None:
         if len(point) != len(self.parameters):

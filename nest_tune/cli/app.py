@@ -9,7 +9,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
+from compiler_core.errors import (
+    InputError,
+    MissingDependencyError,
+    NestTuneError,
+    StorageLostError,
+)
 from compiler_core.files.exhausted import lack_of
 from nest_tune.cli.lazy import LazyCommand, lazy_group
 from nest_tune.cli.output import ExitCode, print_error, print_traceback, version
@@ -196,7 +201,9 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
     except NestTuneError as error:
         if debug:
             print_traceback()
-        if error.exit_code == MissingDependencyError.exit_code:
+        if error.exit_code == MissingDependencyError.exit_code and not isinstance(
+            error, StorageLostError
+        ):
             say_what_is_kept(arguments)
         words, node = _command(arguments)
         message = error.message

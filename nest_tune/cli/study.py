@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compiler_core.errors import InfeasibleError, InputError, NestTuneError
+from compiler_core.errors import InfeasibleError, InputError, NestTuneError, StorageLostError
 from nest_tune.cli.counts import plain_count, shown_count
 from nest_tune.cli.options import AsJson, CmsisNn, FixedInputs, States, fixed_model, parse_states
 from nest_tune.cli.output import console, print_json, progress, say
@@ -266,6 +266,7 @@ def _saved(name: str, url: Url | None) -> Iterator[None]:
         yield
     except BaseException as error:
         is_final = isinstance(error, NestTuneError) and error.exit_code in _FINAL_CODES
+        is_final |= isinstance(error, StorageLostError)
         notes = getattr(error, "__notes__", ())
         if OLD_KEPT in notes:
             progress(OLD_KEPT)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from compiler_core.errors import InputError, ResourceError
+from compiler_core.errors import InputError, StorageLostError
 from nest_tune.records.dialects import DIALECTS, dialect_of, is_conflict, is_gone
 from nest_tune.records.journal import Journal
 from nest_tune.records.storage_errors import storage_error, text_of
@@ -204,13 +204,13 @@ class Connection:
         try:
             found = self.file.stat()
         except OSError as error:
-            raise ResourceError(
+            raise StorageLostError(
                 f"storage {self.shown}: the file {self.file} is gone: {error.strerror}",
                 hint="bring it back from a copy, or begin again elsewhere",
             ) from error
         identity = (found.st_dev, found.st_ino)
         if self._identity not in (None, identity):
-            raise ResourceError(
+            raise StorageLostError(
                 f"storage {self.shown}: the file {self.file} has been replaced by another one",
                 hint="begin this command again",
             )

@@ -7,12 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import TrialState
+
+from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.store.tables import RUNS
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -25,10 +32,13 @@ class Commands:
 
     def start(self, *options: str, file_bytes: int | None = None) -> subprocess.Popen[str]:
         """A study; with ``file_bytes`` no file of it grows beyond them, as on a full disk."""
+        return self.popen(*self.start_words(*options), file_bytes=file_bytes)
+
+    def start_words(self, *options: str) -> list[str]:
+        """Of the command that starts a study."""
         files = f"--model {self.model.name} --target vta --calibration c.npz --evaluation e.npz"
         spaces = "--space quantization,partition --sampler tpe"
-        words = ["study", "start", *files.split(), *spaces.split(), *options]
-        return self.popen(*words, file_bytes=file_bytes)
+        return ["study", "start", *files.split(), *spaces.split(), *options]
 
     def popen(self, *arguments: str, file_bytes: int | None = None) -> subprocess.Popen[str]:
         limit = [] if file_bytes is None else ["prlimit", f"--fsize={file_bytes}"]
@@ -140,6 +150,93 @@ def test_a_full_disk_ends_with_5_and_the_study_goes_on_when_there_is_room(
     code, _, err = commands.run("study", "resume", "s", "--storage", url)
     assert code == 0, err
     assert commands.trials("s", url)[: len(stored)] == stored
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_storage_that_is_removed_ends_a_study_that_is_not_said_to_be_saved(
+    commands: Commands, gate: Any, kind: str
+) -> None:
+    url = f"{kind}:///other.db"
+    gate.close_after(calls=3)
+    process = commands.start("--name", "s", "--trials", "500", "--storage", url, *gate.options)
+    calls = commands.folder / "calls"
+    while not calls.exists() or calls.stat().st_size < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    for path in commands.folder.glob("other.db*"):
+        path.unlink()
+    gate.open()
+    code, _, err = finish(process)
+    assert code == 5
+    assert "is gone" in err
+    assert "saved" not in err
+    assert not list(commands.folder.glob("other.db*"))
+
+
+def test_a_sleeper_ends_when_another_driver_has_taken_its_study(
+    commands: Commands, gate: Any
+) -> None:
+    gate.close(3)
+    process = commands.start("--name", "s", "--trials", "6", "--jobs", "1", *gate.options)
+    gate.wait(process, 3)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        with closing(StudyStorage(f"sqlite:///{commands.folder / 'nest-tune.db'}")) as storage:
+            long_ago = RUNS.update().values(beat_s=0.0)  # as after a minute
+            storage.run(lambda connection: connection.execute(long_ago))
+            gate.open()
+            code, out, err = commands.run("study", "resume", "s")
+            assert code == 0, err
+            assert "6 trials" in out
+            trials = storage.trials(storage.find("s"))
+            process.send_signal(signal.SIGCONT)
+            code, _, err = finish(process)
+            assert code == 1
+            assert "study 's' was taken over by another process" in err
+            assert "saved" not in err
+            assert storage.trials(storage.find("s")) == trials
+    finally:
+        process.kill()
+
+
+def test_what_others_do_with_optuna_steers_nothing_and_a_deletion_ends_it(
+    commands: Commands, gate: Any
+) -> None:
+    url = "sqlite:///nest-tune.db"
+    code, _, err = commands.run(
+        *commands.start_words("--name", "calm", "--trials", "9", *gate.options)
+    )
+    assert code == 0, err
+    calm = commands.trials("calm")
+    gate.close(len(calm) + 3)
+    process = commands.start("--name", "s", "--trials", "9", *gate.options)
+    gate.wait(process, len(calm) + 3)
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{commands.folder}/nest-tune.db")
+    best = study.get_trials(states=[TrialState.COMPLETE])[0]
+    study.enqueue_trial(best.params)
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=best.params, distributions=best.distributions, values=[1e-6, 1.0]
+        )
+    )
+    study.tell(study.ask(best.distributions), [2e-6, 1.0])
+    gate.open()
+    code, _, err = finish(process)
+    assert code == 0, err
+    compared = ("number", "point", "metrics")
+    found = commands.trials("s")
+    assert [[t[key] for key in compared] for t in found] == [
+        [t[key] for key in compared] for t in calm
+    ]
+    gate.close(len(calm) + 10)
+    process = commands.popen("study", "resume", "s", "--trials", "500")
+    gate.wait(process, len(calm) + 10)
+    optuna.delete_study(study_name="s", storage=f"sqlite:///{commands.folder}/nest-tune.db")
+    gate.open()
+    code, _, err = finish(process)
+    assert code == 5
+    assert f"study 's' was deleted from {url}" in err
+    assert "saved" not in err
 
 
 def test_stop_lets_trials_finish_and_cancel_does_not(commands: Commands, gate: Any) -> None:

@@ -59,3 +59,27 @@ def test_guesses_keep_other_parts_at_the_best_that_is_known_of_them() -> None:
 
 def test_the_default_is_no_guess() -> None:
     assert JointSpace([Plan()]).guesses() == ((1,),)
+
+
+class Priced(Plan):
+    """A part that tells energies, too; it counts how often it is asked whether it can."""
+
+    name = "priced"
+    asked = 0
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "price":
+            Priced.asked += 1
+        return super().__getattribute__(name)
+
+    def price(self, point: OuterPoint, metric: str) -> float | None:
+        return 3.0 + point[0] if metric == "energy_mj" else None
+
+
+def test_what_parts_cannot_tell_is_asked_once_and_not_for_every_point() -> None:
+    space = JointSpace([Scheme(), Priced(), Plan()])
+    asked, points = Priced.asked, [(0, 0, n, m) for n in (0, 1) for m in (0, 1)]
+    assert [space.price(point, "energy_mj") for point in points] == [3.0, 3.0, 4.0, 4.0]
+    assert [space.price(point, "latency_ms") for point in points] == [4.0, 3.0, 3.0, 2.0]
+    assert {space.price(point, "size_bytes") for point in points} == {None}
+    assert Priced.asked == asked

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.exc import OperationalError
 
-from compiler_core.errors import ResourceError
+from compiler_core.errors import StorageLostError
 from compiler_core.files.whole_file import write_atomically
 from nest_tune.study.store.optuna_database import CONSTRAINT, METRIC_NAMES, number_of
 from nest_tune.study.store.optuna_lines import (
@@ -334,8 +334,8 @@ class OptunaJournal:
         self._end += len(whole)
         return self._studies
 
-    def _lost(self, what: str) -> ResourceError:
-        return ResourceError(
+    def _lost(self, what: str) -> StorageLostError:
+        return StorageLostError(
             f"storage journal {self._path}: the file {what}",
             hint="bring it back from a copy, or begin again elsewhere",
         )

@@ -77,7 +77,7 @@ class StudyStorage(ReplacingRows):
 
         Raises:
             LostStudyError: Another process has taken the study.
-            MissingDependencyError: It has been deleted.
+            StorageLostError: It has been deleted.
         """
         rows = [self._new(study, proposal) for proposal in proposals]
         if rows:
@@ -95,7 +95,7 @@ class StudyStorage(ReplacingRows):
 
         Raises:
             LostStudyError: Another process has taken the study.
-            MissingDependencyError: It has been deleted.
+            StorageLostError: It has been deleted.
         """
         ended, key = self.ended(study, trial), study_key(study)
         proposal = Proposal(trial.number, trial.point, trial.tuned, trial.attributes)

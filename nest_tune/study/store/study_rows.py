@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sql
 
 from compiler_core.accuracy.metric import shown_name
-from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
+from compiler_core.errors import InputError, NestTuneError, StorageLostError
 from compiler_core.files.nearest import did_you_mean
 from nest_tune.records.owner import this_process
 from nest_tune.study.store.opened import OpenedStorage
@@ -259,7 +259,7 @@ class StudyRows(OpenedStorage):
 
         Raises:
             LostStudyError: Another process has taken it.
-            MissingDependencyError: It has been deleted.
+            StorageLostError: It has been deleted.
         """
 
         fence = self._fences.get(study.key, study.fence)
@@ -290,7 +290,7 @@ class StudyRows(OpenedStorage):
 
         Raises:
             LostStudyError: It does not.
-            MissingDependencyError: The study has been deleted.
+            StorageLostError: The study has been deleted.
         """
 
         def fenced(connection: sql.Connection) -> T:
@@ -306,7 +306,7 @@ class StudyRows(OpenedStorage):
         query = sql.select(RUNS.c.process).where(RUNS.c.study == study.key)
         row = connection.execute(query).one_or_none()
         if held or row is None:
-            raise MissingDependencyError(
+            raise StorageLostError(
                 f"study {study.name!r} was deleted from {self.shown} while it ran",
                 hint="start it again under its name, or under another one",
             )

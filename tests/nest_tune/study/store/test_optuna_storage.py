@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-from compiler_core.errors import MissingDependencyError
+from compiler_core.errors import StorageLostError
 from nest_tune.study.domain import Domain, choices
 from nest_tune.study.store import optuna_tables, optuna_versions
 from nest_tune.study.store.optuna_study import optuna_storage, optuna_study
@@ -139,7 +139,7 @@ def test_a_study_that_is_deleted_while_it_runs_is_missed(storage: StudyStorage) 
         lambda: storage.finish(study, trial(0)),
         lambda: storage.add_tasks(study, {"t": {}}),
     ):
-        with pytest.raises(MissingDependencyError, match=r"was deleted from .* while it ran"):
+        with pytest.raises(StorageLostError, match=r"was deleted from .* while it ran"):
             attempt()
     assert storage.studies() == ()
     again = storage.create("s", DOCUMENT)
