@@ -8,9 +8,10 @@ what it had not committed; other databases go through SQLAlchemy as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import TypeVar
 
 import sqlalchemy as sql
 
@@ -18,7 +19,13 @@ from compiler_core.accuracy.metric import shown_name
 from nest_tune.study.domain import Domain
 from nest_tune.study.request.goals import Limit, scale_of
 from nest_tune.study.request.settings import StudySettings, read_settings_document
-from nest_tune.study.store.optuna_side import EndedTrial, NewTrial, UnknownTrialError
+from nest_tune.study.store.optuna_side import (
+    EndedTrial,
+    NewTrial,
+    Stored,
+    StudyKey,
+    UnknownTrialError,
+)
 from nest_tune.study.store.replacing import ReplacingRows
 from nest_tune.study.store.stored_document import check_point
 from nest_tune.study.store.stored_study import StoredStudy
@@ -30,6 +37,8 @@ from nest_tune.study.store.trial_document import (
     trial_text,
 )
 from nest_tune.study.trial import OuterTrial, Proposal
+
+_Read = TypeVar("_Read", OuterTrial, Proposal)
 
 
 @dataclass
@@ -135,14 +144,7 @@ class StudyStorage(ReplacingRows):
         Raises:
             InputError: One is damaged.
         """
-        where = f"study {study.name!r}: a stored trial"
-        stored = self.run(lambda c: self.optuna.finished(c, study_key(study)))
-        found = {}
-        for document in stored:
-            trial = read_trial(document, where)
-            check_point(trial.point, study.document, where)
-            found[trial.number] = trial
-        return tuple(found[number] for number in sorted(found))
+        return self._stored(study, "trial", self.optuna.finished, read_trial)
 
     def proposals(self, study: StoredStudy) -> tuple[Proposal, ...]:
         """Trials that were proposed and have not ended, by number: a resume takes them up.
@@ -150,13 +152,22 @@ class StudyStorage(ReplacingRows):
         Raises:
             InputError: One is damaged.
         """
-        where = f"study {study.name!r}: a stored proposal"
-        stored = self.run(lambda c: self.optuna.running(c, study_key(study)))
+        return self._stored(study, "proposal", self.optuna.running, read_proposal)
+
+    def _stored(
+        self,
+        study: StoredStudy,
+        what: str,
+        find: Callable[[sql.Connection, StudyKey], Sequence[Stored]],
+        read: Callable[[Stored, str], _Read],
+    ) -> tuple[_Read, ...]:
+        """What is stored of trials, in the order of their numbers."""
+        where = f"study {study.name!r}: a stored {what}"
         found = {}
-        for document in stored:
-            proposal = read_proposal(document, where)
-            check_point(proposal.point, study.document, where)
-            found[proposal.number] = proposal
+        for document in self.run(lambda c: find(c, study_key(study))):
+            value = read(document, where)
+            check_point(value.point, study.document, where)
+            found[value.number] = value
         return tuple(found[number] for number in sorted(found))
 
     def foreign(self, study: StoredStudy) -> int:
