@@ -117,15 +117,15 @@ class JointSpace:
             for axis, indices in enumerate(self.admitted)
             if len(indices) < len(self.parameters[axis])
         )
-        self._legal: tuple[dict[OuterPoint, bool], ...] = tuple({} for _ in self.parts)
-        self._estimates: tuple[dict[OuterPoint, float], ...] = tuple({} for _ in self.parts)
-        self._estimating = tuple(
-            part.estimate if isinstance(part, Estimating) else None for part in self.parts
-        )
-        # Once: whether a part can is dear to ask, and points are many.
-        self._pricing = tuple(
-            part.price if isinstance(part, Pricing) else None for part in self.parts
-        )
+        # Once: whether a part can tell something is dear to ask, and points are many.
+        placed = list(zip(self.blocks, self.parts, strict=True))
+        self._judging: list[tuple[slice, dict[OuterPoint, bool], Callable[[OuterPoint], bool]]] = [
+            (block, {}, part.is_legal) for block, part in placed
+        ]
+        self._estimating: list[
+            tuple[slice, dict[OuterPoint, float], Callable[[OuterPoint], float]]
+        ] = [(block, {}, part.estimate) for block, part in placed if isinstance(part, Estimating)]
+        self._pricing = [(block, part.price) for block, part in placed if isinstance(part, Pricing)]
 
     @cached_property
     def digest(self) -> str:
@@ -178,13 +178,15 @@ class JointSpace:
             InputError: The point is not one of this space.
         """
         self._require(point)
-        return {part.name: part.decode(own) for part, own in self._split(point)}
+        return {
+            part.name: part.decode(point[block])
+            for block, part in zip(self.blocks, self.parts, strict=True)
+        }
 
     def is_legal(self, point: OuterPoint) -> bool:
         """Whether a point exists and is admitted."""
         return all(point[axis] in indices for axis, indices in self._narrowed) and all(
-            _remembered(known, own, part.is_legal)
-            for (part, own), known in zip(self._split(point), self._legal, strict=True)
+            _remembered(known, point[block], is_legal) for block, known, is_legal in self._judging
         )
 
     @cached_property
@@ -258,11 +260,8 @@ class JointSpace:
     def estimates(self, point: OuterPoint) -> tuple[float, ...]:
         """What parts can tell of a point without evaluating it, see :class:`Estimating`."""
         return tuple(
-            _remembered(known, own, estimate)
-            for (_, own), known, estimate in zip(
-                self._split(point), self._estimates, self._estimating, strict=True
-            )
-            if estimate is not None
+            _remembered(known, point[block], estimate)
+            for block, known, estimate in self._estimating
         )
 
     def price(self, point: OuterPoint, metric: str) -> float | None:
@@ -270,16 +269,9 @@ class JointSpace:
         can, see :class:`Pricing`."""
         if metric == "latency_ms" and (estimates := self.estimates(point)):
             return float_sum(estimates)
-        told = (
-            price(own, metric)
-            for (_, own), price in zip(self._split(point), self._pricing, strict=True)
-            if price is not None
-        )
+        told = (price(point[block], metric) for block, price in self._pricing)
         known = [value for value in told if value is not None]
         return float_sum(known) if known else None
-
-    def _split(self, point: OuterPoint) -> list[tuple[SpacePart, OuterPoint]]:
-        return [(part, point[block]) for part, block in zip(self.parts, self.blocks, strict=True)]
 
     def _require(self, point: OuterPoint) -> None:
         if len(point) != len(self.parameters):
