@@ -2,6 +2,7 @@
 
 What is exact in the timing simulator is coarse here: instructions of one kind in a step are one
 piece of work, the port is a single resource in program order, bursts are counted and not placed.
+Micro-ops that are loaded on demand wait for what is left of a transfer on the port: half of one.
 """
 
 from __future__ import annotations
@@ -37,6 +38,22 @@ def _table_length(a: int, b: int, c: int, d: int, e: int, f: int) -> int:
         elif axis > second:
             second = axis
     return product // (first * second)
+
+
+@njit(cache=True, inline="always")
+def _left(first: float, second: float) -> float:
+    """Expected rest of the one of two alternating transfers that somebody finds on the port."""
+    both = first + second
+    return 0.5 * (first * first + second * second) / both if both > 0 else 0.0
+
+
+@njit(cache=True, inline="always")
+def _filled(now: float, input_end: float, load_end: float, left: float) -> float:
+    """When the port is free for micro-ops that are asked for now: behind the transfer under way, of
+    the input, of the weights, or what is expected to be left of later ones."""
+    if now < input_end:
+        return input_end
+    return load_end if now < load_end else now + left
 
 
 @njit(cache=True)
@@ -109,8 +126,8 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
         rows: ``int64[n, 13]`` schedules.
         w: ``int64[]`` numbers of the workload, m: ``int64[]`` of the machine, in the order in which
             ``pipeline.py`` packs them.
-        row_axis, column_axis: ``int64[tile + 1, tiles, 6]`` per tile size and tile: extent, input
-            size, (output, tap) pairs, spans, kind, taps of the largest span.
+        row_axis, column_axis: ``int64[tile + 1, tiles, 7]`` per tile size and tile: extent, input
+            size, (output, tap) pairs, spans, kind, taps of the largest span, extent of the least.
         ranges: ``int64[out_blocks, 2]`` reduction ranges.
         out: ``float64[n, OUTPUTS]``, the result.
     """
@@ -138,7 +155,7 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
     load_fixed, load_burst, uop_fixed = m[14], m[15], m[16]
     store_element, store_burst = m[17], m[18]
     fetch_batch, fetch_first, uop_depth, max_table = m[19], m[20], m[21], m[22]
-    out_bytes = m[23]
+    out_bytes, hazard = m[23], m[24]
     kernel_height = w[15]
 
     stamps = np.zeros(STAMPS, np.int32)
@@ -225,6 +242,10 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
         gemms = np.empty(count, np.int64)
         words = 2 * output_slots * (1 + passes + (tob - 1) * (epilogue == 1) * passes)
         words += 2 * extra * min(weight_slots, distinct_weights) * output_slots
+        # Of biases that the ALU adds, each tile of channels has its own.
+        adds = bias == 1 and bias_bits > 0
+        added = np.zeros(channels * output_slots, np.bool_)
+        words += 2 * channels * output_slots * adds
         instructions = 3.0
         position = 0
         for tile in range(tiles):
@@ -237,15 +258,21 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
             for s in range(tile_steps[tile]):
                 inner = 1 if diagonal else min(tib, reduction)
                 spans = row_spans * column_spans
-                size = _table_length(tap_rows, tap_columns, extent_r, extent_c, inner, tob)
+                # Each rectangle of spans has its part of the outputs.
+                height = -(-extent_r // max(1, row_spans))
+                width = -(-extent_c // max(1, column_spans))
+                size = _table_length(tap_rows, tap_columns, height, width, inner, tob)
                 total = spans * (size + size % 2)
                 if merged and spans > 1:
-                    if pairs <= max_table:
+                    # A table in which an output comes back too soon is none.
+                    points = row_axis[th, r, 6] * column_axis[tw, c, 6]
+                    if pairs <= max_table and points >= hazard:
                         spans, total = 1, pairs + pairs % 2
                     else:
                         least = min(inner, tob, extent_r)
                         length = kernel_height * column_axis[tw, c, 2] * least
-                        if column_spans > 1 and length <= max_table:
+                        apart = column_axis[tw, c, 6] >= hazard
+                        if column_spans > 1 and length <= max_table and apart:
                             spans = row_spans
                             total = row_spans * (length + length % 2)
                 gemms[position] = spans
@@ -287,6 +314,8 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
         stored = np.zeros(output_slots)
         residual_turn = 0
         fetched = 0
+        input_stream = weight_stream = input_end = 0.0
+        small = 1 + uop_fixed
         position = 0
         for tile in range(tiles):
             image = tile % images if order == 0 else tile // channels
@@ -336,8 +365,6 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
                     residual_reader[turn] = compute_free
                 start = compute_free
                 cost = (alu_per * points * own + alu_fixed) * residual_pass
-            if bias == 1 and bias_bits > 0:
-                cost += tensor_per * points * own + tensor_fixed
             compute_busy += cost
             compute_free = start + cost
             issued += 1 + (2 * own + residual_pass) * residual
@@ -362,7 +389,8 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
                     ended += (loads - 1) * load_fixed
                     port_free = ended - 4
                     load_busy += ended - began
-                    load_free = ended
+                    input_stream = (ended - began) / loads
+                    load_free = input_end = ended
                     input_loaded[a] = ended
                     input_beats += beats
                     issued += loads
@@ -383,10 +411,28 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
                     ended = max(began + load_fixed, port_free) + beats + load_burst * bursts
                     port_free = ended - 4
                     load_busy += ended - began
+                    weight_stream = ended - began
                     load_free = ended
                     weight_loaded[b] = ended
                     weight_beats += beats
                     issued += 1
+                streams = position + 1 < count and (input_slots > 1 or weight_slots > 1)
+                left = _left(input_stream, weight_stream) if streams else 0.0
+                if s == 0 and adds:
+                    if not preload and not added[channel * output_slots + slot]:
+                        added[channel * output_slots + slot] = True
+                        ended = _filled(compute_free, input_end, load_free, left) + small
+                        uop_busy += ended - compute_free
+                        compute_free = ended
+                    compute_free += tensor_per * points * own + tensor_fixed
+                    compute_busy += tensor_per * points * own + tensor_fixed
+                if not preload and (new_table[position] or overflow):
+                    beats = table_words[position] * uop_bytes / port
+                    ended = _filled(compute_free, input_end, load_free, left) + uop_fixed + beats
+                    uop_busy += ended - compute_free
+                    compute_free = ended
+                    port_free += beats
+                    load_free += beats
                 begin = max(compute_free, max(input_loaded[a], weight_loaded[b]))
                 compute_wait += begin - compute_free
                 cost = 0.0
@@ -395,10 +441,6 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
                     issued += extra
                 inside = 1 if diagonal else inner
                 cost += gemm_per * pairs * own * inside + gemm_fixed * gemms[position]
-                if not preload and (new_table[position] or overflow):
-                    fill = uop_fixed + table_words[position] * uop_bytes / port
-                    cost += fill
-                    uop_busy += fill
                 issued += gemms[position]
                 compute_busy += cost
                 compute_free = begin + cost

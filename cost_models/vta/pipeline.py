@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.tensor.workload import ConvWorkload
+from compiler_core.units.vta.lower.loops import HAZARD_DISTANCE
 from compiler_core.units.vta.lower.tap_nests import MAX_MERGED_TABLE
 from compiler_core.units.vta.machine.hardware import TimingProfile, VtaCore
 from compiler_core.units.vta.schedule.schedule import FoldVariant
@@ -150,17 +151,18 @@ def _machine_numbers(core: VtaCore) -> npt.NDArray[np.int64]:
         core.geometry.depth.uop,
         MAX_MERGED_TABLE,
         timing.element_bytes.out,
+        HAZARD_DISTANCE,
     )
     return np.array(numbers, np.int64)
 
 
 @lru_cache(maxsize=256)
 def _axis_table(w: ConvWorkload, axis: int) -> npt.NDArray[np.int64]:
-    """``int64[tile + 1, tiles, 6]``: extent, input size, pairs, spans, kind, taps of the largest
-    span; of every tile size."""
+    """``int64[tile + 1, tiles, 7]``: extent, input size, pairs, spans, kind, taps of the largest
+    span, extent of the least one; of every tile size."""
     outputs = (w.out_height, w.out_width)[axis]
     size = (w.in_height, w.in_width)[axis]
-    table = np.zeros((outputs + 1, outputs, 6), np.int64)
+    table = np.zeros((outputs + 1, outputs, 7), np.int64)
     for tile in range(1, outputs + 1):
         kinds: dict[object, int] = {}
         for index, t in enumerate(axis_tiles(w.window, axis, size, outputs, tile)):
@@ -169,5 +171,6 @@ def _axis_table(w: ConvWorkload, axis: int) -> npt.NDArray[np.int64]:
             pairs = sum(span.extent * span.taps for span in t.spans)
             largest = max(t.spans, key=lambda span: span.extent * span.taps, default=None)
             taps = 0 if largest is None else largest.taps
-            table[tile, index] = (t.extent, t.size, pairs, len(t.spans), kind, taps)
+            least = min((span.extent for span in t.spans), default=0)
+            table[tile, index] = (t.extent, t.size, pairs, len(t.spans), kind, taps, least)
     return table
