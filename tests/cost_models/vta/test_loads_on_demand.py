@@ -31,10 +31,10 @@ def test_the_walk_knows_what_loads_on_demand_take(layer: tuple[int, int, int]) -
     rows = space.rows(points)
     on_demand = np.flatnonzero(rows[:, ConvColumn.MICRO_OPS] == DEMAND)
     expected = predict(workload, rows[on_demand], CORE).cycles
-    fastest = np.argsort(expected)[:12]
+    fastest = np.argsort(expected)[:20]
     measured = [
         measure_layer(workload, space.decode(tuple(points[n].tolist())), CORE).cycles
         for n in on_demand[fastest]
     ]
     ratios = np.array(measured) / expected[fastest]
-    assert 0.9 < np.median(ratios) < 1.15
+    assert 0.9 < np.median(ratios) < 1.2
