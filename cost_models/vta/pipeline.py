@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.tensor.workload import ConvWorkload
-from compiler_core.units.vta.lower.loops import HAZARD_DISTANCE
 from compiler_core.units.vta.lower.tap_nests import MAX_MERGED_TABLE
-from compiler_core.units.vta.machine.hardware import TimingProfile, VtaCore
+from compiler_core.units.vta.machine.hardware import HAZARD_DISTANCE, TimingProfile, VtaCore
 from compiler_core.units.vta.schedule.schedule import FoldVariant
 from compiler_core.units.vta.schedule.schedule_rows import ConvColumn, Rows
 from compiler_core.units.vta.structure.conv_structure import (
