@@ -8,6 +8,7 @@ conflicts; that is what measuring is for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -53,6 +54,9 @@ _TRANSFER_CYCLES = 26
 """Fixed cost of one LOAD, in the estimate."""
 
 _SLOTS = (1, 2, 3, 4, 6, 8, 16, 32)
+
+_TRIED = 64
+"""Schedules of one loop order, those of least estimates, of which the first legal one is taken."""
 
 
 def divisors(number: int) -> list[int]:
@@ -106,38 +110,48 @@ def default_schedule(workload: Workload, core: VtaCore) -> Schedule:
 def _default_conv(
     workload: ConvWorkload, core: VtaCore, bias: BiasVariant
 ) -> tuple[float, ConvSchedule] | None:
-    """The best of the grid with its estimate; ``None`` where nothing fits."""
+    """The best of the grid with its estimate; ``None`` where nothing fits.
+
+    The grid has an axis per decision: what depends on few of them is computed for few points.
+    """
     structure = conv_structure(workload)
     reduction = 1 if structure.diagonal else structure.reduction
-    grid = np.meshgrid(
-        even_tiles(workload.out_height),
-        even_tiles(workload.out_width),
-        _block_tiles(structure, workload.interleave),
-        even_tiles(reduction) if len(kernel_parts(workload)) == 1 else [1],
-        _SLOTS[:5],
-        _SLOTS,
-        (1, 2),
-        indexing="ij",
+    grid = [
+        np.array(values, np.int64)
+        for values in (
+            even_tiles(workload.out_height),
+            even_tiles(workload.out_width),
+            _block_tiles(structure, workload.interleave),
+            even_tiles(reduction) if len(kernel_parts(workload)) == 1 else [1],
+            _SLOTS[:5],
+            _SLOTS,
+            (1, 2),
+        )
+    ]
+    height, width, out_blocks, in_blocks, inputs, weights, outputs = np.meshgrid(
+        *grid, indexing="ij", sparse=True
     )
-    columns = [axis.reshape(-1).astype(np.int64) for axis in grid]
-    batch = _batch(columns, bias)
+    batch = ConvScheduleBatch(height, width, out_blocks, in_blocks, inputs, weights, outputs, bias)
     demand = conv_buffer_demand(workload, batch)
-    legal = np.flatnonzero(fits(demand, core.geometry))
-    batch = _batch([column[legal] for column in columns], bias)
-    demand = conv_buffer_demand(workload, batch)
+    legal, shape = fits(demand, core.geometry), tuple(map(len, grid))
     best: tuple[float, ConvSchedule] | None = None
     for order in LoopOrder:
-        cycles = estimate_cycles(workload, batch, demand, order, core)
-        for index in np.argsort(cycles, kind="stable")[:64]:
+        estimate = estimate_cycles(workload, batch, demand, order, core)
+        cycles = np.broadcast_to(np.where(legal, estimate, np.inf), shape).reshape(-1)
+        for index in _ascending(cycles, _TRIED):
+            at = np.unravel_index(index, shape)
+            of_rows, of_columns, of_outputs, of_inputs, *slots = (
+                int(values[place]) for values, place in zip(grid, at, strict=True)
+            )
             schedule = ConvSchedule(
-                int(batch.tile_height[index]),
-                int(batch.tile_width[index]),
-                int(batch.tile_out_blocks[index]),
-                int(batch.tile_in_blocks[index]),
+                of_rows,
+                of_columns,
+                of_outputs,
+                of_inputs,
                 order,
-                int(batch.input_slots[index]),
-                int(batch.weight_slots[index]),
-                int(batch.output_slots[index]),
+                slots[0],
+                slots[1],
+                slots[2],
                 bias,
                 EpilogueGranularity.TAIL,
             )
@@ -148,9 +162,17 @@ def _default_conv(
     return best
 
 
-def _batch(columns: list[npt.NDArray[np.int64]], bias: BiasVariant) -> ConvScheduleBatch:
-    height, width, out_blocks, in_blocks, inputs, weights, outputs = columns
-    return ConvScheduleBatch(height, width, out_blocks, in_blocks, inputs, weights, outputs, bias)
+def _ascending(values: npt.NDArray[np.float64], count: int) -> Iterator[int]:
+    """Where the least finite values lie, the least first and of equal ones the first first; few are
+    asked for, so that the others are not sorted."""
+    first = int(np.argmin(values))
+    if not np.isfinite(values[first]):
+        return
+    yield first
+    count = min(count, len(values))
+    bound = np.partition(values, count - 1)[count - 1]
+    low = np.flatnonzero(np.isfinite(values) & (values <= bound))
+    yield from low[np.argsort(values[low], kind="stable")][1:count].tolist()
 
 
 def estimate_cycles(
@@ -160,7 +182,8 @@ def estimate_cycles(
     order: LoopOrder,
     core: VtaCore,
 ) -> Any:
-    """Closed-form estimate of a batch of schedules, ``float64[n]`` cycles."""
+    """Closed-form estimate of a batch of schedules, ``float64`` cycles in the shape to which the
+    arrays of the batch are broadcast."""
     structure, width, port = conv_structure(w), core.timing.element_bytes, core.timing.port_bytes
     reduction = 1 if structure.diagonal else structure.reduction
     extra = bias_tiles(w.epilogue.bias_bits) if s.bias is BiasVariant.GEMM else 0

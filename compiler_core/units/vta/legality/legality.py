@@ -203,8 +203,8 @@ RESIDUAL_SLOTS = 2
 
 @dataclass(frozen=True)
 class ConvScheduleBatch:
-    """Many schedules of one workload: the numeric fields of ``ConvSchedule`` as ``int64[n]``
-    arrays."""
+    """Many schedules of one workload: the numeric fields of ``ConvSchedule`` as ``int64`` arrays
+    of shapes that broadcast to one."""
 
     tile_height: npt.NDArray[np.int64]
     tile_width: npt.NDArray[np.int64]
