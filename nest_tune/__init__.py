@@ -38,9 +38,11 @@ if TYPE_CHECKING:
     from nest_tune.api.compiling import compile  # noqa: A004 - the verb of the command line
     from nest_tune.api.driving import bundle_package
     from nest_tune.api.fixing import fix_inputs
+    from nest_tune.api.formats import best_formats, shown_formats
     from nest_tune.api.measuring import measure
     from nest_tune.api.packages import evaluate, load_package, profile, run
     from nest_tune.api.planning import best_plan, check_plan, show_plan
+    from nest_tune.api.planning_within import best_plan_within
     from nest_tune.api.records import export_records, import_records, list_records, verify_records
     from nest_tune.api.schemes import profile_activations, search_scheme, sensitivity
     from nest_tune.api.searching import search_problem
@@ -61,7 +63,9 @@ __all__ = [
     "Study",
     "StudyRequest",
     "XgbSampler",
+    "best_formats",
     "best_plan",
+    "best_plan_within",
     "bundle_package",
     "check",
     "check_plan",
@@ -86,6 +90,7 @@ __all__ = [
     "search_scheme",
     "sensitivity",
     "show_plan",
+    "shown_formats",
     "space",
     "suggest",
     "targets",
@@ -106,7 +111,9 @@ _HOMES = {
     "Study": "nest_tune.api.study",
     "StudyRequest": "nest_tune.study.request.study_request",
     "XgbSampler": "nest_tune.study.proposals.base_samplers",
+    "best_formats": "nest_tune.api.formats",
     "best_plan": "nest_tune.api.planning",
+    "best_plan_within": "nest_tune.api.planning_within",
     "check": "nest_tune.api.checking",
     "check_plan": "nest_tune.api.planning",
     "compare": "nest_tune.api.comparing",
@@ -131,6 +138,7 @@ _HOMES = {
     "search_scheme": "nest_tune.api.schemes",
     "sensitivity": "nest_tune.api.schemes",
     "show_plan": "nest_tune.api.planning",
+    "shown_formats": "nest_tune.api.formats",
     "space": "nest_tune.api.spaces",
     "suggest": "nest_tune.study.proposals.base_samplers",
     "targets": "compiler_core.targets.load:bundled_targets",

@@ -28,7 +28,7 @@ OTHER_WORDS: dict[str, set[str]] = {
         "compiler_core.units.aim.launches",  # who works, in the kind's own account
         "compiler_core.units.aim.lower.measure",  # who works, in the kind's own account
         "compiler_core.units.aim.schedule.schedule",  # who sums up, in the kind's own schedules
-        "nest_tune.cli.plan",  # a file
+        "nest_tune.api.asked",  # a file
         "nest_tune.cli.profile_cpu",  # a file
         "nest_tune.cli.target",  # a key of documents
         "nest_tune.study.execution.worker_files",  # a table of target files

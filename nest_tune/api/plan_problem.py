@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
 from compiler_core.compile.sources import FloatModel
 from compiler_core.configuration.configuration import Configuration, Subject, read_configuration
@@ -25,9 +25,11 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs, host_measuring
+from nest_tune.api.asked import PlanSettings
 from nest_tune.api.plan_numbers import planned_numbers
 from nest_tune.api.planned_models import BestPlanned, CheckedPlan, MeasuredModel, PlannedModel
-from nest_tune.api.values import Data, Model, PathName, Progress, loaded_model, samples_of
+from nest_tune.api.values import Model, PathName, Progress, loaded_model, samples_of
+from nest_tune.setting import settled
 
 
 class PlanProblem:
@@ -36,12 +38,8 @@ class PlanProblem:
     Args:
         model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
-        cpu_table: Measured CPU times, as ``profile-cpu`` writes them; else the target's rates.
-        config: Configuration file with schedules; else the untuned defaults.
-        shapes: Of inputs with dynamic axes; else as the calibration data have them.
-        calibration: Samples of the inputs: the model's numbers, as a compile finds them, say which
-            passes programs have; and sizes that it leaves open.
         progress: Told what is being done.
+        asked: See :class:`~nest_tune.api.asked.PlanSettings`.
 
     Raises:
         InputError: A file or argument is wrong, or does not fit the model or target.
@@ -52,18 +50,17 @@ class PlanProblem:
         model: Model,
         target: str | Target,
         *,
-        cpu_table: PathName | None = None,
-        config: PathName | None = None,
-        shapes: Mapping[str, tuple[int, ...]] | None = None,
-        calibration: Data | None = None,
         progress: Progress = lambda _: None,
+        **asked: Unpack[PlanSettings],
     ) -> None:
+        said = settled(PlanSettings, asked)
+        cpu_table, config, calibration = said["cpu_table"], said["config"], said["calibration"]
         chip = target if isinstance(target, Target) else load_target(target)
         if cpu_table is not None:
             chip = replace(chip, cpu_table=host_costs().read_table(Path(cpu_table)))
         self.chip = chip
         self._given = Configuration() if config is None else read_configuration(Path(config))
-        self._source: FloatModel = loaded_model(model, shapes, calibration)
+        self._source: FloatModel = loaded_model(model, said["shapes"], calibration)
         self._calibration = calibration
         self._progress = progress
         self.model = Subject(self._source.name, self._source.digest)

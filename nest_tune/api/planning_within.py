@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Unpack
 
 from compiler_core.errors import InputError
 from compiler_core.partition.best import complete
@@ -13,9 +13,11 @@ from compiler_core.partition.shared_operators import without_shares
 from compiler_core.quantize.unit_arithmetics import unit_arithmetics
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
+from nest_tune.api.asked import PlanSettings
 from nest_tune.api.plan_problem import PlanProblem
 from nest_tune.api.planned_models import PlannedModel
-from nest_tune.api.values import Model, PathName, Progress
+from nest_tune.api.settings import takes_settings
+from nest_tune.api.values import Model, Progress
 from search_spaces.partition import PartitionSpace
 from search_spaces.shared import shared_ways
 from search_spaces.shared_placements import SharedPlacements
@@ -78,15 +80,14 @@ def plan_within(problem: PlanProblem, most_damage: float) -> LimitedPlanned:
     return min(timed, key=lambda item: (item.latency_ms, item.damage))
 
 
+@takes_settings(PlanSettings)
 def best_plan_within(
     model: Model,
     target: str | Target,
     most_damage: float,
     *,
-    cpu_table: PathName | None = None,
-    config: PathName | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
     progress: Progress = lambda _: None,
+    **asked: Unpack[PlanSettings],
 ) -> LimitedPlanned:
     """Finds a fast plan on units that hold weights with different precision, layers cut by output
     channels over them among its ways, within a limit on what fewer bits do to weights.
@@ -96,13 +97,11 @@ def best_plan_within(
         target: Name, path of a ``.toml`` file, or a loaded target.
         most_damage: Squared error of weights, as a share of what is done where every layer has its
             weights on a unit of fewest bits: 0 to 1.
-        cpu_table, config, shapes, progress: As for :func:`~nest_tune.api.planning.show_plan`.
+        progress: Told what is being done.
+        asked: As for :func:`~nest_tune.api.planning.show_plan`:
 
     Raises:
         InputError: As :func:`~nest_tune.api.planning.show_plan`, or the limit is no share, or the
             target's units do not differ in precision.
     """
-    problem = PlanProblem(
-        model, target, cpu_table=cpu_table, config=config, shapes=shapes, progress=progress
-    )
-    return plan_within(problem, most_damage)
+    return plan_within(PlanProblem(model, target, progress=progress, **asked), most_damage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,8 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
+from nest_tune.api.asked import JudgedSettings, RunSettings
+from nest_tune.api.settings import takes_settings
 from nest_tune.api.values import (
     Data,
     Model,
@@ -49,6 +51,7 @@ from nest_tune.api.values import (
 from nest_tune.scheme_search.accuracy_cache import AccuracyCache
 from nest_tune.scheme_search.evaluation import SchemeEvaluator
 from nest_tune.scheme_search.search import SearchResult, search_schemes
+from nest_tune.setting import settled
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.task_store import cache_folder
 
@@ -107,15 +110,15 @@ class SchemeSearch:
     warnings: tuple[str, ...]
 
 
+@takes_settings(RunSettings)
 def profile_activations(
     model: Model,
     calibration: Data,
     output: PathName | None = None,
     *,
     sizes: Sequence[int] = (),
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-    threads: int = 1,
     progress: Count = lambda _done, _total: None,
+    **asked: Unpack[RunSettings],
 ) -> ActivationProfile:
     """Gathers activation statistics once, for every scheme that follows.
 
@@ -124,9 +127,8 @@ def profile_activations(
         calibration: Samples of the inputs.
         output: File that ``compile`` and others take as ``profile``.
         sizes: Statistics of the first so many samples, too.
-        shapes: Of inputs with dynamic axes.
-        threads: Threads of onnxruntime.
         progress: Told how many samples of how many are done.
+        asked: How the model is run:
 
     Raises:
         InputError: The model or the samples are wrong, or the file cannot be written.
@@ -141,14 +143,16 @@ def profile_activations(
     """
     if output is not None:
         require_writable(Path(output), "--output")
-    source = loaded_model(model, shapes, calibration)
-    found = _gather(source, calibration, sizes, threads, progress)
+    said = settled(RunSettings, asked)
+    source = loaded_model(model, said["shapes"], calibration)
+    found = _gather(source, calibration, sizes, said["threads"], progress)
     if output is not None:
         write_profile(Path(output), found)
     warnings = tuple(calibration_warnings(source.graph, found))
     return ActivationProfile(source.name, found, warnings)
 
 
+@takes_settings(JudgedSettings)
 def sensitivity(
     model: Model,
     target: str | Target,
@@ -158,10 +162,8 @@ def sensitivity(
     data: Data | None = None,
     scheme: PathName | QuantizationScheme | None = None,
     limit: int = 32,
-    judged_output: str | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-    threads: int = 1,
     progress: Progress = lambda _: None,
+    **asked: Unpack[JudgedSettings],
 ) -> Sensitivities:
     """Ranks layers by the damage each does when it alone is quantized.
 
@@ -173,16 +175,16 @@ def sensitivity(
         data: Samples, and labels ``y``, to measure on; the calibration data without.
         scheme: Decisions, or a file of them; the usual guess without.
         limit: Samples at most, spread over those given.
-        judged_output: The only output that counts.
-        shapes: Of inputs with dynamic axes.
-        threads: Threads of onnxruntime.
         progress: Told what is being done.
+        asked: How the model is run and judged:
 
     Raises:
         InputError: A file or argument is wrong, or does not fit the model or target.
     """
+    said = settled(JudgedSettings, asked)
+    judged_output, threads = said["judged_output"], said["threads"]
     chip = require_npu(target if isinstance(target, Target) else load_target(target))
-    source = loaded_model(model, shapes, data if calibration is None else calibration)
+    source = loaded_model(model, said["shapes"], data if calibration is None else calibration)
     samples, labels, judged = _samples(
         source,
         calibration if data is None else data,
@@ -206,6 +208,7 @@ def sensitivity(
     return Sensitivities(source.name, chip.name, len(next(iter(samples.values()))), found)
 
 
+@takes_settings(JudgedSettings)
 def search_scheme(
     model: Model,
     target: str | Target,
@@ -214,12 +217,10 @@ def search_scheme(
     data: Data,
     output: PathName | None = None,
     npu_share: float = 0.9,
-    judged_output: str | None = None,
     uniform: bool = False,
     gptq: bool | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-    threads: int = 1,
     progress: Progress = lambda _: None,
+    **asked: Unpack[JudgedSettings],
 ) -> SchemeSearch:
     """Finds a quantization scheme: a grid in stages, then layers back to float.
 
@@ -230,20 +231,20 @@ def search_scheme(
         data: Samples to choose by, and labels ``y``.
         output: File of the configuration.
         npu_share: Least part of the multiplications in int8 on the NPU.
-        judged_output: The only output that counts.
         uniform: Keep every supported layer on the NPU.
         gptq: Try weights rounded by GPTQ, too; by default where agreement is low.
-        shapes: Of inputs with dynamic axes.
-        threads: Threads of onnxruntime.
         progress: Told what is being done.
+        asked: How the model is run and judged:
 
     Raises:
         InputError: A file or argument is wrong, or does not fit the model or target.
     """
     if output is not None:
         require_writable(Path(output), "--output")
+    said = settled(JudgedSettings, asked)
+    judged_output, threads = said["judged_output"], said["threads"]
     chip = require_npu(target if isinstance(target, Target) else load_target(target))
-    source = loaded_model(model, shapes, calibration)
+    source = loaded_model(model, said["shapes"], calibration)
     given = evaluation_of(data, source.graph)
     given.check(
         make_exam(source.graph, None, labelled=given.labels is not None, output=judged_output)
@@ -283,12 +284,12 @@ def search_scheme(
         mixed=not uniform,
         progress=progress,
     )
-    asked = Configuration(
+    wanted = Configuration(
         Scheme.of({}, (result.mixed or result.uniform).scheme),
         model=Subject(source.name, source.digest),
         target=Subject(chip.name, chip.digest),
     )
-    roomy = with_room(asked, source, chip)
+    roomy = with_room(wanted, source, chip)
     found = quantize_model(source, roomy, profile, arithmetic=arithmetic).configuration
     if output is not None:
         text = configuration_text(found).encode()

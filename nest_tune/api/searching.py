@@ -14,13 +14,13 @@ from nest_tune.study.request.study_request import StudyRequest
 from nest_tune.study.store.dependencies import survey_ground
 
 
-@takes_settings
+@takes_settings(StudyRequest)
 def search_problem(file: PathName | None = None, **settings: Any) -> SearchProblem:
     """The space, objectives and limits of a study that is not made.
 
     Args:
         file: Study file; what is given beside it goes before what it says.
-            settings: What the study is asked for:
+        settings: What the study is asked for:
 
     Returns:
         What :class:`nest_tune.XgbSampler` takes, and any objective of one's own: its ``space``

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from compiler_core.compile.sources import noise_samples, quantize_model
 from compiler_core.compile.unit_layers import model_layers, model_tasks
@@ -20,7 +20,10 @@ from compiler_core.targets.this_machine import require_npu
 from compiler_core.targets.unit_tasks import find_unit, task_id
 from compiler_core.tensor.task import Task
 from compiler_core.units.facets.programs import UnitLayers
-from nest_tune.api.values import Data, Model, PathName, loaded_model, samples_of
+from nest_tune.api.asked import SpaceSettings
+from nest_tune.api.settings import takes_settings
+from nest_tune.api.values import Model, loaded_model, samples_of
+from nest_tune.setting import settled
 from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.task_store import find
@@ -68,22 +71,18 @@ class TaskSpaceOf:
     space: TaskSpace
 
 
+@takes_settings(SpaceSettings)
 def space(
     model: Model,
     target: str | Target,
-    *,
-    calibration: Data | None = None,
-    plan: PathName | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    **asked: Unpack[SpaceSettings],
 ) -> ModelSpace:
     """The spaces of a model.
 
     Args:
         model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
-        calibration: Samples of the inputs; seeded noise stands in without.
-        plan: File of a plan that fixes the partition.
-        shapes: Of inputs with dynamic axes.
+        asked: What is known beside them:
 
     Raises:
         InputError: A file or argument is wrong, or does not fit the model or target.
@@ -94,19 +93,21 @@ def space(
         >>> found.size > found.joint.product_size > 1
         True
     """
+    said = settled(SpaceSettings, asked)
+    calibration, plan = said["calibration"], said["plan"]
     chip = require_npu(target) if isinstance(target, Target) else load_npu_target(target)
-    source = loaded_model(model, shapes, calibration)
+    source = loaded_model(model, said["shapes"], calibration)
     known = target_arithmetic(chip)
-    asked, default = with_room(Configuration(), source, chip), FIRST_SCHEME
+    given, default = with_room(Configuration(), source, chip), FIRST_SCHEME
     if calibration is None:
         data: Mapping[str, Any] | Profile = noise_samples(source.graph)
     else:
         data = stored_profile(source.graph, samples_of(calibration, source.graph))
-        asked = with_default_scheme(asked, source, data, arithmetic=known)
-        default = asked.scheme.quantization()
+        given = with_default_scheme(given, source, data, arithmetic=known)
+        default = given.scheme.quantization()
     layers: list[UnitLayers] = []
-    for units in plans_of_units(asked, source, chip):
-        quantized = quantize_model(source, replace(asked, plan=units), data, arithmetic=known)
+    for units in plans_of_units(given, source, chip):
+        quantized = quantize_model(source, replace(given, plan=units), data, arithmetic=known)
         layers += model_layers(quantized.quantized, chip)
     tasks = model_tasks(layers, chip)
     joint = make_space(

@@ -67,7 +67,7 @@ class Study(StudyView):
     """
 
     @classmethod
-    @takes_settings
+    @takes_settings(StudyRequest)
     def start(
         cls,
         file: PathName | Any | None = None,

@@ -87,12 +87,6 @@ States = Annotated[
         help="Output that is fed back to an input from sample to sample; again for each state.",
     ),
 ]
-JudgedOutput = Annotated[
-    str | None,
-    typer.Option(
-        "--judged-output", metavar="NAME", help="Only output that counts; default: all, the worst."
-    ),
-]
 OrtThreads = Annotated[int, typer.Option(min=1, metavar="N", help="Threads of onnxruntime.")]
 RecordStorage = Annotated[
     str,

@@ -7,18 +7,16 @@ from typing import Annotated
 
 import typer
 
+from nest_tune.api.asked import PlanSettings
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import (
     AsJson,
-    CalibrationSizes,
     FixedInputs,
     ModelFile,
-    Shapes,
     fixed_model,
 )
 from nest_tune.cli.output import print_json, say
 from nest_tune.cli.plan_job import (
-    is_clocked,
     parse_damage,
     problem_of,
     refuse_on_host,
@@ -27,6 +25,7 @@ from nest_tune.cli.plan_job import (
     report_host,
     report_limited,
     report_shown_formats,
+    samples_for_formats,
     write_files,
 )
 from nest_tune.cli.plan_report import (
@@ -36,6 +35,7 @@ from nest_tune.cli.plan_report import (
     print_groups,
     print_totals,
 )
+from nest_tune.cli.setting_options import takes
 
 app = typer.Typer(
     name="plan",
@@ -54,18 +54,6 @@ TargetName = Annotated[
         help="Name of a target, path of a .toml file, or host.",
     ),
 ]
-CpuTableFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--cpu-table",
-        metavar="cpu.csv",
-        help="Measured CPU times, as profile-cpu writes them; else the target's rates.",
-    ),
-]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="best.toml", help="Schedules; else the untuned default."),
-]
 SvgFile = Annotated[
     Path | None, typer.Option("--svg", metavar="plan.svg", help="Write a picture of the graph.")
 ]
@@ -83,6 +71,7 @@ TimeLimit = Annotated[
 
 
 @app.command(epilog="Example: nest-tune plan show squeezenet.onnx --target vta --svg plan.svg")
+@takes(PlanSettings)
 def show(
     model: ModelFile,
     target: TargetName,
@@ -90,11 +79,9 @@ def show(
         Path | None,
         typer.Option(metavar="plan.toml", help="Plan; else that of a compile without one."),
     ] = None,
-    cpu_table: CpuTableFile = None,
-    config: ConfigFile = None,
-    shape: Shapes = None,
     fix_input: FixedInputs = None,
-    calibration: CalibrationSizes = None,
+    *,
+    asked: PlanSettings,
     svg: SvgFile = None,
     csv: CsvFile = None,
     trace: TraceFile = None,
@@ -103,17 +90,15 @@ def show(
     """Show groups, their units and costs, and what a plan takes from end to end; on host, with
     calibration data, what operators take in their number formats."""
     model = fixed_model(model, fix_input)
-    if calibration is not None and is_clocked(target):
-        refuse_with_formats(plan=plan, cpu_table=cpu_table, svg=svg, csv=csv, trace=trace)
-        report_shown_formats(model, target, shape, calibration, config, as_json)
+    files = {"svg": svg, "csv": csv, "trace": trace}
+    samples = samples_for_formats(asked, target)
+    if samples is not None:
+        refuse_with_formats(asked, "config", plan=plan, **files)
+        report_shown_formats(model, target, samples, asked, as_json)
         return
-    problem = problem_of(
-        model, target, cpu_table, config, shape, calibration, svg=svg, csv=csv, trace=trace
-    )
+    problem = problem_of(model, target, asked, **files)
     if problem.chip.by_clock:
-        refuse_on_host(
-            problem, plan=plan, cpu_table=cpu_table, config=config, svg=svg, csv=csv, trace=trace
-        )
+        refuse_on_host(problem, asked, plan=plan, **files)
         report_host(problem, "plan-show", as_json)
         return
     found = problem.show(plan)
@@ -126,6 +111,7 @@ def show(
 
 
 @app.command(epilog="Example: nest-tune plan check net.onnx --target vta --plan plan.toml")
+@takes(PlanSettings)
 def check(
     model: ModelFile,
     target: TargetName,
@@ -134,16 +120,14 @@ def check(
         Path | None,
         typer.Option(metavar="OUT", help="Write the nearest legal plan where it is not legal."),
     ] = None,
-    cpu_table: CpuTableFile = None,
-    config: ConfigFile = None,
-    shape: Shapes = None,
     fix_input: FixedInputs = None,
-    calibration: CalibrationSizes = None,
+    *,
+    asked: PlanSettings,
     as_json: AsJson = False,
 ) -> None:
     """Check a plan; exit 2 says what is wrong with it and which plan is the nearest."""
     model = fixed_model(model, fix_input)
-    problem = problem_of(model, target, cpu_table, config, shape, calibration, fix=fix)
+    problem = problem_of(model, target, asked, fix=fix)
     found = problem.check(plan, fix)
     if as_json:
         body = {
@@ -161,20 +145,13 @@ def check(
 
 
 @app.command(epilog="Example: nest-tune plan best googlenet.onnx --target vta -o plan.toml")
+@takes(PlanSettings)
 def best(
     model: ModelFile,
     target: TargetName,
     plan: Annotated[
         Path | None,
         typer.Option(metavar="plan.toml", help="Plan whose named nodes are pinned."),
-    ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="calib.npz",
-            help="Samples: sizes that the model leaves open; on host, find the number format of "
-            "every operator.",
-        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -189,10 +166,9 @@ def best(
             "that does so much of the damage that fewest bits do to all weights.",
         ),
     ] = None,
-    cpu_table: CpuTableFile = None,
-    config: ConfigFile = None,
-    shape: Shapes = None,
     fix_input: FixedInputs = None,
+    *,
+    asked: PlanSettings,
     svg: SvgFile = None,
     csv: CsvFile = None,
     trace: TraceFile = None,
@@ -200,23 +176,17 @@ def best(
 ) -> None:
     """Find the plan of least latency, with a bound on what is left to gain."""
     model = fixed_model(model, fix_input)
-    if calibration is not None and is_clocked(target):
-        refuse_with_formats(
-            plan=plan, cpu_table=cpu_table, config=config, svg=svg, csv=csv, trace=trace
-        )
-        report_formats(model, target, shape, calibration, output, as_json)
+    files = {"svg": svg, "csv": csv, "trace": trace}
+    samples = samples_for_formats(asked, target)
+    if samples is not None:
+        refuse_with_formats(asked, plan=plan, **files)
+        report_formats(model, target, samples, asked, output, as_json)
         return
-    files = {"output": output, "svg": svg, "csv": csv, "trace": trace}
-    problem = problem_of(model, target, cpu_table, config, shape, calibration, **files)
+    files["output"] = output
+    problem = problem_of(model, target, asked, **files)
     if problem.chip.by_clock:
-        refuse_on_host(
-            problem,
-            plan=plan,
-            cpu_table=cpu_table,
-            config=config,
-            most_damage=None if most_damage is None else Path(most_damage),
-            **files,
-        )
+        damage = None if most_damage is None else Path(most_damage)
+        refuse_on_host(problem, asked, plan=plan, most_damage=damage, **files)
         report_host(problem, "plan-best", as_json)
         return
     if most_damage is not None:

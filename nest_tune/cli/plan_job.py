@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable
-from nest_tune.cli.options import parse_shapes
 from nest_tune.cli.output import print_json, progress
 from nest_tune.figures import percent
 
 if TYPE_CHECKING:
+    from nest_tune.api.asked import PlanSettings
     from nest_tune.api.plan_problem import PlanProblem
     from nest_tune.api.planned_models import PlannedModel
     from nest_tune.api.planning_within import LimitedPlanned
+    from nest_tune.api.values import Data
 
 
-def problem_of(
-    model: Path,
-    target: str,
-    cpu_table: Path | None,
-    config: Path | None,
-    shape: list[str] | None,
-    calibration: Path | None,
-    **files: Path | None,
-) -> PlanProblem:
+def problem_of(model: Path, target: str, asked: PlanSettings, **files: Path | None) -> PlanProblem:
     """A model and a target as the options name them.
 
     Args:
-        model, target, cpu_table, config, shape, calibration: Options.
+        model, target, asked: Options.
         files: Those that will be written, by option.
 
     Raises:
@@ -39,44 +33,48 @@ def problem_of(
         require_writable(path, f"--{name}")
     from nest_tune.api.plan_problem import PlanProblem
 
-    return PlanProblem(
-        model,
-        target,
-        cpu_table=cpu_table,
-        config=config,
-        shapes=parse_shapes(shape),
-        calibration=calibration,
-        progress=progress,
+    return PlanProblem(model, target, progress=progress, **asked)
+
+
+def samples_for_formats(asked: PlanSettings, target: str) -> Data | None:
+    """The samples that number formats are planned by: where there are some, and the target is a
+    machine that is measured as a whole, by the clock."""
+    samples = asked.get("calibration")
+    if samples is None:
+        return None
+    from compiler_core.targets.load import load_target
+
+    return samples if load_target(target).by_clock else None
+
+
+def refuse_on_host(problem: PlanProblem, asked: PlanSettings, **paths: Path | None) -> None:
+    """Refuses options that mean nothing where the one unit is measured as a whole."""
+    _refuse(
+        {**_files_of(asked), **paths},
+        f"target {problem.chip.name!r} has no NPU: there is one plan, every operator on its CPU",
+        "nest-tune target list shows targets with an NPU",
     )
 
 
-def is_clocked(target: str) -> bool:
-    """Whether a target is a machine that is measured as a whole, by the clock."""
-    from compiler_core.targets.load import load_target
-
-    return load_target(target).by_clock
-
-
-def refuse_on_host(problem: PlanProblem, **paths: Path | None) -> None:
-    """Refuses options that mean nothing where the one unit is measured as a whole."""
-    for name, path in paths.items():
-        if path is not None:
-            raise InputError(
-                f"--{name.replace('_', '-')} {path}: target {problem.chip.name!r} has no NPU: "
-                "there is one plan, every operator on its CPU",
-                hint="nest-tune target list shows targets with an NPU",
-            )
-
-
-def refuse_with_formats(**paths: Path | None) -> None:
+def refuse_with_formats(asked: PlanSettings, *allowed: str, **paths: Path | None) -> None:
     """Refuses options that say nothing of number formats."""
-    for name, path in paths.items():
-        if path is not None:
-            raise InputError(
-                f"--{name.replace('_', '-')} {path}: with --calibration number formats of this "
-                "machine are planned, not units",
-                hint="leave one of them out",
-            )
+    given = {name: path for name, path in _files_of(asked).items() if name not in allowed}
+    _refuse(
+        {**given, **paths},
+        "with --calibration number formats of this machine are planned, not units",
+        "leave one of them out",
+    )
+
+
+def _files_of(asked: PlanSettings) -> dict[str, object]:
+    """Files that say something of units."""
+    return {name: asked.get(name) for name in ("cpu_table", "config")}
+
+
+def _refuse(given: Mapping[str, object], why: str, hint: str) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"--{name.replace('_', '-')} {value}: {why}", hint=hint)
 
 
 def write_files(
@@ -92,19 +90,19 @@ def write_files(
 
 
 def report_formats(
-    model: Path,
-    target: str,
-    shape: list[str] | None,
-    calibration: Path,
-    output: Path | None,
-    as_json: bool,
+    model: Path, target: str, samples: Data, asked: PlanSettings, output: Path | None, as_json: bool
 ) -> None:
     """The fastest number formats on this machine."""
     from nest_tune.api.formats import best_formats
 
     require_writable(output, "--output")
-    shapes = parse_shapes(shape)
-    found = best_formats(model, calibration, target=target, shapes=shapes, progress=progress)
+    found = best_formats(
+        model,
+        samples,
+        target=target,
+        shapes=asked.get("shapes"),
+        progress=progress,
+    )
     if output is not None:
         found.write(output)
     if as_json:
@@ -120,22 +118,17 @@ def report_formats(
 
 
 def report_shown_formats(
-    model: Path,
-    target: str,
-    shape: list[str] | None,
-    calibration: Path,
-    config: Path | None,
-    as_json: bool,
+    model: Path, target: str, samples: Data, asked: PlanSettings, as_json: bool
 ) -> None:
     """What operators take in their number formats on this machine."""
     from nest_tune.api.formats import shown_formats
 
     found = shown_formats(
         model,
-        calibration,
-        config=config,
+        samples,
+        config=asked.get("config"),
         target=target,
-        shapes=parse_shapes(shape),
+        shapes=asked.get("shapes"),
         progress=progress,
     )
     if as_json:

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.files.whole_file import require_writable, write_atomically
+from nest_tune.api.asked import JudgedSettings, RunSettings
 from nest_tune.cli import quantize_search
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import (
     AsJson,
     FixedInputs,
-    JudgedOutput,
     ModelFile,
-    OrtThreads,
-    Shapes,
     fixed_model,
-    parse_shapes,
 )
 from nest_tune.cli.output import print_json, progress
+from nest_tune.cli.setting_options import takes
 from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -41,6 +39,7 @@ app = typer.Typer(
     "profile",
     epilog="Example: nest-tune quantize profile resnet8.onnx --calibration calib.npz -o profile",
 )
+@takes(RunSettings)
 def profile(
     model: ModelFile,
     calibration: Annotated[
@@ -53,14 +52,13 @@ def profile(
             min=1, metavar="N", help="Statistics of the first N samples, too; may be repeated."
         ),
     ] = None,
-    shape: Shapes = None,
     fix_input: FixedInputs = None,
-    jobs: OrtThreads = 1,
+    *,
+    asked: RunSettings,
     as_json: AsJson = False,
 ) -> None:
     """Gather activation statistics once, for every scheme that follows."""
     model = fixed_model(model, fix_input)
-    shapes = parse_shapes(shape)
     require_writable(output, "--output")
 
     from nest_tune.api.schemes import profile_activations
@@ -70,9 +68,8 @@ def profile(
         calibration,
         output,
         sizes=size or [],
-        shapes=shapes,
-        threads=jobs,
         progress=lambda done, total: progress(f"{done} of {total} samples"),
+        **asked,
     )
     for warning in made.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -103,6 +100,7 @@ def profile(
     epilog="Example: nest-tune quantize sensitivity resnet8.onnx --target vta-pynq "
     "--calibration calib.npz --data eval.npz --plot layers.svg",
 )
+@takes(JudgedSettings)
 def sensitivity(
     model: ModelFile,
     target: Annotated[
@@ -129,16 +127,14 @@ def sensitivity(
     limit: Annotated[
         int, typer.Option(min=1, metavar="N", help="Samples, spread over those given.")
     ] = 32,
-    judged_output: JudgedOutput = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Write a picture.")] = None,
-    shape: Shapes = None,
     fix_input: FixedInputs = None,
-    jobs: OrtThreads = 1,
+    *,
+    asked: JudgedSettings,
     as_json: AsJson = False,
 ) -> None:
     """Rank layers by the damage each does when it alone is quantized."""
     model = fixed_model(model, fix_input)
-    shapes = parse_shapes(shape)
     require_writable(plot, "--plot")
 
     from nest_tune.api.schemes import sensitivity as rank
@@ -151,10 +147,8 @@ def sensitivity(
         data=data,
         scheme=scheme,
         limit=limit,
-        judged_output=judged_output,
-        shapes=shapes,
-        threads=jobs,
         progress=progress,
+        **asked,
     )
     if plot is not None:
         picture = _picture(found).encode()

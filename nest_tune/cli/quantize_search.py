@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.files.whole_file import require_writable
+from nest_tune.api.asked import JudgedSettings
 from nest_tune.cli.options import (
     AsJson,
     FixedInputs,
-    JudgedOutput,
     ModelFile,
-    OrtThreads,
-    Shapes,
     fixed_model,
-    parse_shapes,
 )
 from nest_tune.cli.output import print_json, progress
+from nest_tune.cli.setting_options import takes
 from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -32,6 +30,7 @@ EXAMPLE = (
 )
 
 
+@takes(JudgedSettings)
 def search(
     model: ModelFile,
     target: Annotated[str, typer.Option(metavar="T", help="Target: a name or a TOML file.")],
@@ -56,7 +55,6 @@ def search(
             help="Least part of the multiplications in int8 on the NPU.",
         ),
     ] = 0.9,
-    judged_output: JudgedOutput = None,
     uniform: Annotated[
         bool, typer.Option("--uniform", help="Keep every supported layer on the NPU.")
     ] = False,
@@ -67,9 +65,9 @@ def search(
             help="Try weights rounded by GPTQ, too; by default where agreement is below 0.9.",
         ),
     ] = None,
-    shape: Shapes = None,
     fix_input: FixedInputs = None,
-    jobs: OrtThreads = 1,
+    *,
+    asked: JudgedSettings,
     as_json: AsJson = False,
 ) -> None:
     """Find a quantization scheme: a grid in stages, then layers back to float.
@@ -77,7 +75,6 @@ def search(
     Accuracies are of the samples that chose, so they flatter: judge the result on others.
     """
     model = fixed_model(model, fix_input)
-    shapes = parse_shapes(shape)
     require_writable(output, "--output")
 
     from nest_tune.api.schemes import search_scheme
@@ -89,12 +86,10 @@ def search(
         data=data,
         output=output,
         npu_share=npu_share,
-        judged_output=judged_output,
         uniform=uniform,
         gptq=gptq,
-        shapes=shapes,
-        threads=jobs,
         progress=progress,
+        **asked,
     )
     if as_json:
         print_json("quantize-search", _document(found, output))

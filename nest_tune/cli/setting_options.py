@@ -1,41 +1,39 @@
-"""Options of commands that follow from the settings of a study."""
+"""Options of commands that follow from settings."""
 
 from __future__ import annotations
 
 import inspect
 import json
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, is_typeddict
 
 import typer
 
 from compiler_core.errors import InputError
 from nest_tune.cli import completion
 from nest_tune.cli.options import parse_shapes
-from nest_tune.study.request.study_request import (
-    ARGUMENTS,
-    VALUES,
-    Setting,
-    StudyRequest,
-    settings,
-)
+from nest_tune.setting import ARGUMENTS, VALUES, Setting, settings_of
 
 PARAMETER = "asked"
 """The parameter of a command that the options stand in for."""
 
 
-def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(asked: Any, *names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command an option per setting, in the place of its parameter ``asked``.
 
     Args:
+        asked: A set of settings, see :mod:`nest_tune.setting`: the parameter is made by its method
+            ``of``, or of an annotated one is what was said.
         names: Settings; all without.
     """
-    chosen = {name: settings()[name] for name in names or settings()}
+    known = settings_of(asked)
+    chosen = {name: known[name] for name in names or known}
+    made: Callable[..., Any] = _said if is_typeddict(asked) else asked.of
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         def command(**given: Any) -> None:
             said = {name: _value(item, given.pop(name)) for name, item in chosen.items()}
-            function(**given, **{PARAMETER: StudyRequest.of(**said)})
+            function(**given, **{PARAMETER: made(**said)})
 
         own = inspect.signature(function, eval_str=True)
         parameters = []
@@ -50,6 +48,10 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return command
 
     return decorate
+
+
+def _said(**given: Any) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _parameters(chosen: dict[str, Setting]) -> Iterator[inspect.Parameter]:

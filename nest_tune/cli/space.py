@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nest_tune.api.asked import SpaceSettings
 from nest_tune.cli.counts import plain_count, shown_count
 from nest_tune.cli.options import (
     AsJson,
     FixedInputs,
     ModelFile,
-    Shapes,
     TargetName,
     fixed_model,
-    parse_shapes,
 )
 from nest_tune.cli.output import console, print_json
+from nest_tune.cli.setting_options import takes
 from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -39,26 +38,20 @@ def _space() -> None:
 
 
 @app.command(epilog="Example: nest-tune space show resnet8.onnx --target vta --task conv2d-1a2b3c")
+@takes(SpaceSettings)
 def show(
     model: ModelFile,
     target: TargetName,
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="Id of a task: its tiling space.")
     ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(metavar="calib.npz", help="Samples; without, seeded noise stands in."),
-    ] = None,
-    plan: Annotated[
-        Path | None, typer.Option(metavar="plan.toml", help="Fixes the partition.")
-    ] = None,
-    shape: Shapes = None,
     fix_input: FixedInputs = None,
+    *,
+    asked: SpaceSettings,
     as_json: AsJson = False,
 ) -> None:
     """Show the joint space of a model, or the tiling space of one of its tasks."""
     model = fixed_model(model, fix_input)
-    shapes = parse_shapes(shape)
 
     from compiler_core.targets.task_target import SourceTarget, load_task_target
     from nest_tune.api.spaces import space, task_space
@@ -66,7 +59,7 @@ def show(
     if task is not None and isinstance(chip := load_task_target(target), SourceTarget):
         _show_task(task_space(task, chip), as_json)
         return
-    found = space(model, target, calibration=calibration, plan=plan, shapes=shapes)
+    found = space(model, target, **asked)
     if task is not None:
         _show_task(task_space(task, target, among=found.tasks), as_json)
         return

@@ -50,7 +50,7 @@ class IfExists(Enum):
 @app.command(
     epilog="Example: nest-tune study start --model m.onnx --target vta --calibration c.npz"
 )
-@takes()
+@takes(StudyRequest)
 def start(
     file: Annotated[
         Path | None,
@@ -157,7 +157,10 @@ def _rehearse(settings: StudySettings, if_exists: IfExists, as_json: bool) -> No
 
 
 @app.command(epilog="Example: nest-tune study resume resnet8-vta --trials +50")
-@takes("timeout", "trial_timeout", "jobs", "runner", "ray_address", "pass_env", "storage")
+@takes(
+    StudyRequest,
+    *("timeout", "trial_timeout", "jobs", "runner", "ray_address", "pass_env", "storage"),
+)
 def resume(
     name: Name,
     trials: Annotated[

@@ -14,15 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.toml_file import read_toml
-from nest_tune.study.request.study_request import (
-    ARGUMENTS,
-    DEFAULT_SPACES,
-    SHAPES,
-    SPACES,
-    VALUES,
-    Setting,
-    settings,
-)
+from nest_tune.setting import ARGUMENTS, SHAPES, VALUES, Setting
+from nest_tune.study.request.study_request import DEFAULT_SPACES, SPACES, settings
 
 _BYTES_MAX = 1 << 20
 

@@ -9,7 +9,7 @@ From the fields of :class:`StudyRequest` follow the options of ``nest-tune study
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any
 
@@ -18,44 +18,11 @@ from compiler_core.files.brief import brief
 from compiler_core.files.nearest import did_you_mean
 from nest_tune.runners.runner import DEFAULT_RUNNER
 from nest_tune.samplers.registry import DEFAULT_SAMPLER
-
-SHAPES, VALUES, ARGUMENTS = "shapes", "values", "arguments"
+from nest_tune.setting import ARGUMENTS, VALUES, Setting, settings_of
 
 DEFAULT_SPACES = ("quantization", "partition", "tiling")
 SPACES = (*DEFAULT_SPACES, "borders")
 """What can be searched."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting of a study, as its three ways in have it.
-
-    Attributes:
-        help: What it is, in one sentence; that of the option, the keyword and the key.
-        kind: Of its value: ``str``, ``int``, ``bool``, ``list`` (of texts), or ``dict``.
-        holds: What a ``dict`` has by name: :data:`SHAPES`, :data:`VALUES` or :data:`ARGUMENTS`.
-        place: ``table.key`` in a study file; empty where files do not have it, or have it in
-            another form.
-        default: Where nobody says it.
-        least, most: Bounds of numbers.
-        metavar: What the option shows for its value.
-        option: Of the command line, where it is not the name with dashes.
-        completion: Name of what a shell offers, in :mod:`nest_tune.cli.completion`.
-        pair: Of a list that may be given as a table, like a study file has it: how a name and its
-            value are one text.
-    """
-
-    help: str
-    kind: type = str
-    place: str = ""
-    default: Any = None
-    least: int | None = None
-    most: int | None = None
-    metavar: str | None = None
-    option: str = ""
-    completion: str = ""
-    holds: str = "shapes"
-    pair: str = ""
 
 
 def _setting(help: str, kind: type = str, place: str = "", **more: Any) -> Any:  # noqa: A002
@@ -265,13 +232,7 @@ class StudyRequest:
 
 def settings() -> dict[str, Setting]:
     """Every setting by name."""
-    return {item.name: setting_of(item) for item in fields(StudyRequest)}
-
-
-def setting_of(item: Field[Any]) -> Setting:
-    """What is known of a field of :class:`StudyRequest`."""
-    found: Setting = item.metadata["setting"]
-    return found
+    return settings_of(StudyRequest)
 
 
 def _taken(name: str, setting: Setting, value: Any) -> Any:

@@ -13,10 +13,11 @@ import typer.main
 import nest_tune
 from compiler_core.errors import InputError
 from nest_tune.cli.study_verbs import app
+from nest_tune.setting import Setting
 from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import settings_document
 from nest_tune.study.request.study_file import StudyFile
-from nest_tune.study.request.study_request import Setting, StudyRequest, settings
+from nest_tune.study.request.study_request import StudyRequest, settings
 
 VALUES: dict[str, Any] = {
     "model": "m.onnx",
