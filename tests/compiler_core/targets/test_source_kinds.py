@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,3 +114,21 @@ def test_targets_of_programs_have_none() -> None:
     assert not is_bundle_target("vta")
     with pytest.raises(InputError, match="no sources are written for target 'vta'; known are c99"):
         require_source_kind("vta")
+
+
+def test_looking_a_target_up_loads_nothing_that_writes_sources() -> None:
+    program = (
+        "import sys\n"
+        "from nest_tune.bundling import bundle_target, is_bundle_target\n"
+        "assert is_bundle_target('c99') and not is_bundle_target('vta')\n"
+        "bundle_target('c99')\n"
+        "import json; names = list(sys.modules)\n"
+        "own = [n for n in names if n.startswith('compiler_core.units.cpu.c.')]\n"
+        "print(json.dumps(own))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[4] for name in json.loads(run.stdout)}
+    assert loaded <= {"bundles", "emit"}
+    assert "compiler_core.units.cpu.c.emit.sources" not in run.stdout

@@ -1,64 +1,46 @@
-"""C99 for microcontrollers: the CPU's facet of :mod:`compiler_core.units.facets.bundles`."""
+"""C99 for microcontrollers: the CPU's facet of :mod:`compiler_core.units.facets.bundles`.
+
+Whoever looks a target up asks which are here; what writes and reads sources is imported by what
+does so.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compiler_core.errors import CheckError, InputError
-from compiler_core.files.plain import to_plain
 from compiler_core.files.toml_file import read_toml
 from compiler_core.units.cpu.c.bundles import cores
-from compiler_core.units.cpu.c.bundles.bundle import (
-    Bundle,
-    default_scratch,
-    scheduled_bundle,
-    write_bundle,
-    write_document,
-)
-from compiler_core.units.cpu.c.bundles.by_clock import time_programs
-from compiler_core.units.cpu.c.bundles.package import (
+from compiler_core.units.cpu.c.bundles.package_names import (
     CONFIGURATION,
+    CONFIGURATION_SCHEMA,
     DOCUMENT,
-    SCHEMA,
     SOURCE,
-    Decisions,
-    OpenPackage,
-    decisions_of,
-    digests,
-    package_files,
-    read_configuration,
 )
 from compiler_core.units.cpu.c.bundles.targets import (
     BOARD_SCHEMA,
     CPU_KIND,
-    Board,
     board_file,
     bundled_boards,
-    check_fit,
     load_board,
 )
-from compiler_core.units.cpu.c.bundles.tuning import tuned
-from compiler_core.units.cpu.c.convert.convert import to_network
-from compiler_core.units.cpu.c.convert.options import Options
-from compiler_core.units.cpu.c.driven.bundle import Compute, write_driven
 from compiler_core.units.cpu.c.emit.text import identifier
-from compiler_core.units.cpu.c.network import Array
-from compiler_core.units.cpu.c.operators.moves import View
-from compiler_core.units.cpu.c.plan.patch_choices import LEAST, patch_choices
-from compiler_core.units.cpu.c.plan.patches import Patches, read_patches
-from compiler_core.units.cpu.c.schedules.schedule import choices
 from compiler_core.units.facets.bundles import (
-    ArenaUse,
     BundleReport,
     BundleRequest,
     BundleTarget,
     DrivenReport,
-    OperatorCount,
 )
-from compiler_core.units.facets.driving import DrivenModel
+
+if TYPE_CHECKING:
+    from compiler_core.units.cpu.c.bundles.package import OpenPackage
+    from compiler_core.units.cpu.c.driven.bundle import Compute
+    from compiler_core.units.cpu.c.network import Array
+    from compiler_core.units.facets.driving import DrivenModel
 
 
 class CBundles:
@@ -99,7 +81,7 @@ class CBundles:
     def is_configuration(self, path: Path) -> bool:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
         try:
-            return read_toml(path).get("schema") == SCHEMA
+            return read_toml(path).get("schema") == CONFIGURATION_SCHEMA
         except InputError:
             return False
 
@@ -109,56 +91,15 @@ class CBundles:
 
     def open(self, folder: Path) -> OpenPackage:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        from compiler_core.units.cpu.c.bundles.package import OpenPackage
+
         return OpenPackage(folder)
 
     def write(self, request: BundleRequest) -> BundleReport:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
-        decisions = self._decisions(request)
-        board, core = decisions.target, cores.core_of(decisions.target.core)
-        network = to_network(request.graph, decisions.statistics(), decisions.options())
-        kernels = decisions.kernels_of(network)
-        if request.configuration is None:
-            legal = {item.output: choices(item, core.name)[0] for item in network.operators}
-            if request.tune:
-                kernels = tuned(network, decisions.name, core, library=bool(board.library))
-            else:
-                kernels = legal
-        bundle = scheduled_bundle(network, decisions.name, kernels)
-        report = _report(bundle, board, core.name)
-        check_fit(board, report.constant_bytes, report.ram_peak_bytes)
-        more: dict[str, bytes] = {}
-        if request.source:
-            more = package_files(request.graph, decisions.with_kernels(kernels))
-        written = write_bundle(bundle, request.folder, request.samples, more)
-        if cores.missing(replace(core, emulator=())):
-            text = f"{core.compiler} is not installed: the size of the code is not known"
-            report = replace(report, warnings=(text,))
-        else:
-            report = replace(report, flash_bytes=cores.flash_bytes(core, request.folder))
-            check_fit(board, report.flash_bytes or 0, report.ram_peak_bytes)
-        if request.source:
-            written.pop(DOCUMENT)
-            more_keys = {"report": to_plain(report), "files": digests(written)}
-            write_document(bundle, request.folder, more_keys)
-        return report
+        from compiler_core.units.cpu.c.bundles.writing import write
 
-    def _decisions(self, request: BundleRequest) -> Decisions:
-        """What a request asks for, without kernels where nobody has chosen them."""
-        if request.configuration is not None:
-            return read_configuration(request.configuration, request.source)
-        options = Options(
-            precision=request.precision,
-            weight_bits=dict.fromkeys(request.int4_layers, 4),
-            int16_layers=frozenset(request.int16_layers),
-            float_layers=frozenset(request.float_layers),
-            float_ports=request.float_ports,
-            channels_last=not request.model_layout,
-        )
-        if request.patches:
-            options = replace(options, patches=_patches(request, options))
-        name = identifier(request.model) if request.name is None else request.name
-        model = (request.model, request.source)
-        return decisions_of(name, model, load_board(request.target), options, request.ranges)
+        return write(request)
 
     def check(self, report: BundleReport, folder: Path) -> str:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
@@ -190,6 +131,8 @@ class CBundles:
         compute: Compute,
     ) -> DrivenReport:
         """See :class:`compiler_core.units.facets.bundles.DrivenBundles`."""
+        from compiler_core.units.cpu.c.driven.bundle import write_driven
+
         made = write_driven(model, identifier(name), folder, samples, compute)
         sizes = (made.arena_bytes, made.memory_bytes, made.constant_bytes)
         return DrivenReport(identifier(name), *sizes, made.stages)
@@ -217,64 +160,14 @@ class CBundles:
             replace(item, latency_ms=t.value / 1e6, interval_ms=(t.low / 1e6, t.high / 1e6))
             for item, t in zip(report.operators, found, strict=True)
         )
+        from compiler_core.units.cpu.c.bundles.by_clock import time_programs
+
         whole = time_programs({report.name: folder})
         return replace(
             report,
             operators=timed,
             latency_us=whole.latency_us(report.name),
             warnings=(*report.warnings, *whole.warnings),
-        )
-
-
-def _patches(request: BundleRequest, options: Options) -> Patches | None:
-    """The patches that a request asks for.
-
-    Raises:
-        InputError: The text says none.
-    """
-    if request.patches == LEAST:
-        network = to_network(request.graph, request.ranges, options)
-        found = patch_choices(network, default_scratch(load_board(request.target).core), 1)
-        return found[0].patches if found else None
-    return read_patches(request.patches)
-
-
-def _report(bundle: Bundle, board: Board, core: str) -> BundleReport:
-    network = bundle.network
-    ports = (*network.inputs, *network.outputs)
-    return BundleReport(
-        bundle.name,
-        board.name,
-        core,
-        bundle.plan.arena_bytes,
-        bundle.plan.packing.bound,
-        bundle.sources.constant_bytes,
-        None,
-        tuple(OperatorCount(name, kind) for name, kind in bundle.sources.steps),
-        sum(network.values[name].size_bytes for name in ports),
-        tuple(_arena(bundle)),
-        board.flash_bytes,
-        board.ram_bytes,
-    )
-
-
-def _arena(bundle: Bundle) -> Iterator[ArenaUse]:
-    """Buffers of the arena by the operators that run: views, which do nothing, are none."""
-    plan, values = bundle.plan, bundle.network.values
-    number, running = 0, []
-    for operator in plan.order:
-        running.append(number)
-        number += not isinstance(operator, View)
-    most = max(0, number - 1)
-    for item in plan.live:
-        known = values.get(item.name)
-        first, last = (running[min(step, len(running) - 1)] for step in (item.first, item.last))
-        yield ArenaUse(
-            "scratch" if known is None else known.source,
-            plan.packing.offsets[item.name],
-            item.size,
-            min(first, most),
-            min(last, most),
         )
 
 

@@ -36,6 +36,12 @@ from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import SCHEMA as BUNDLE_SCHEMA
+from compiler_core.units.cpu.c.bundles.package_names import (
+    CONFIGURATION,
+    CONFIGURATION_SCHEMA,
+    DOCUMENT,
+    SOURCE,
+)
 from compiler_core.units.cpu.c.bundles.targets import Board
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
@@ -47,8 +53,6 @@ from compiler_core.units.cpu.c.schedules.legality import illegal
 from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule
 from compiler_core.units.facets.bundles import BundleReport
 
-SCHEMA = "nest-tune/bundle-config/1"
-CONFIGURATION, SOURCE, DOCUMENT = "config.toml", "source.onnx", "bundle.json"
 _MOST_BYTES = 1 << 26
 
 LOCKED = ("lock", "measured")
@@ -60,7 +64,7 @@ class Decisions:
     """What a bundle follows from, beside the model.
 
     Attributes:
-        schema: :data:`SCHEMA`.
+        schema: :data:`CONFIGURATION_SCHEMA`.
         name: C name of the model.
         model: Its name.
         digest: Of the model as imported.
@@ -156,7 +160,7 @@ def decisions_of(
         ranges: Of all tensors; those without bounds are left out.
     """
     return Decisions(
-        SCHEMA,
+        CONFIGURATION_SCHEMA,
         name,
         *model,
         board,
@@ -195,8 +199,10 @@ def read_decisions(content: bytes, where: str) -> Decisions:
         InputError: It is of another kind, or a value is wrong.
     """
     plain = parse_toml(content, where)
-    if plain.get("schema") != SCHEMA:
-        raise InputError(f"{where}: schema {plain.get('schema')!r}; {SCHEMA!r} is needed")
+    if plain.get("schema") != CONFIGURATION_SCHEMA:
+        raise InputError(
+            f"{where}: schema {plain.get('schema')!r}; {CONFIGURATION_SCHEMA!r} is needed"
+        )
     decided = {name: value for name, value in plain.items() if name not in LOCKED}
     found = from_plain(Decisions, decided, where)
     for tensor, (low, high) in found.ranges.items():
