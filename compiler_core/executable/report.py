@@ -242,7 +242,7 @@ def launch_report(
         CoreReport(
             number,
             core.cycles,
-            core.energy_pj * 1e-9,
+            (core.energy_pj or 0.0) * 1e-9,
             core.instructions,
             core.moved_bytes,
             core.stall_cycles,

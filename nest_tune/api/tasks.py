@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from os import environ
@@ -120,16 +120,27 @@ def tasks(
         data = stored_profile(source.graph, samples_of(calibration, source.graph))
         configuration = with_default_scheme(configuration, source, data, arithmetic=arithmetic)
     layers: list[UnitLayers] = []
+    nodes: dict[str, list[str]] = {}
     for plan in plans_of_units(configuration, source, chip):
         asked = replace(configuration, plan=plan)
         quantized = quantize_model(source, asked, data, arithmetic=arithmetic)
-        layers += model_layers(quantized.quantized, chip)
+        own = model_layers(quantized.quantized, chip)
+        layers += own
+        _add(nodes, ((name, layer.operator.name) for name, layer in named_layers(own, chip)))
     found = model_tasks(layers, chip)
     schedules = choose_unit_schedules(found, configuration.schedules)
-    nodes: dict[str, list[str]] = {}
-    for name, layer in named_layers(layers, chip):
-        nodes.setdefault(name, []).append(layer.operator.name)
     return _measured(found, schedules, nodes)
+
+
+def _add(nodes: dict[str, list[str]], plan: Iterable[tuple[str, str]]) -> None:
+    """Adds the layers of a plan to those of others, by task: one that several plans have on the
+    same unit is run once."""
+    before = {name: list(known) for name, known in nodes.items()}
+    for name, layer in plan:
+        if layer in before.get(name, ()):
+            before[name].remove(layer)
+        else:
+            nodes.setdefault(name, []).append(layer)
 
 
 def _of_sources(

@@ -80,6 +80,28 @@ def test_the_suite_finds_what_is_wrong(
             check_unit_models(load_target(TARGET))
 
 
+def test_a_kind_may_know_no_energies(monkeypatch: pytest.MonkeyPatch) -> None:
+    with installed(FOLDER):
+        import toy_unit
+
+        kept = toy_unit.CoreCost
+        without = lambda cycles, energy, *others: kept(cycles, None, *others)  # noqa: E731, ARG005
+        monkeypatch.setattr(toy_unit, "CoreCost", without)
+        check_unit_models(load_target(TARGET))
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_layer_is_counted_once_however_many_plans_have_it(tmp_path: Path) -> None:
+    beside = TARGET.read_text().partition("[npu]")[2].partition("[cpu]")[0]
+    text = f'schema = "nest-tune/target/1"\nname = "both"\ninherit = "vta"\n[units.toy]\n{beside}'
+    (tmp_path / "both.toml").write_text(text)
+    model = (str(DIGITS / "model.onnx"), "--target", "both.toml", *CALIBRATION)
+    tasks = document(tmp_path, "task", "list", *model)["tasks"]
+    assert {task["unit"] for task in tasks} == {"vta", "toy"}
+    for task in tasks:
+        assert task["count"] == len(task["layers"]) == len(set(task["layers"]))
+
+
 def test_tasks_name_their_kind(folder: Path) -> None:
     tasks = json.loads((folder / "tasks.json").read_text())
     assert len(tasks) > 3

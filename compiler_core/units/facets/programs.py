@@ -260,14 +260,15 @@ class CoreCost:
 
     Attributes:
         cycles: From the launch to its own end.
-        energy_pj: Of its program; 0 where the machine has no table of energies.
+        energy_pj: Of its program; ``None`` where the machine has no table of energies, which
+            counts as nothing.
         instructions: Of its program.
         moved_bytes: Between the unit and the memory it works in, by what is moved.
         stall_cycles: Waits, by part of the unit and cause.
     """
 
     cycles: int
-    energy_pj: float
+    energy_pj: float | None
     instructions: int
     moved_bytes: Mapping[str, int]
     stall_cycles: Mapping[str, int]
@@ -296,7 +297,7 @@ class LaunchCost:
     @property
     def energy_pj(self) -> float:
         """Of all programs."""
-        return float_sum(core.energy_pj for core in self.cores)
+        return float_sum(core.energy_pj or 0.0 for core in self.cores)
 
 
 @dataclass(frozen=True, eq=False)
