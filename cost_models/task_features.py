@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.errors import InputError
 from compiler_core.tensor.digest import digest
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine
@@ -92,7 +93,13 @@ def task_features(machine: Machine) -> TaskFeatures:
     Raises:
         InputError: It has none.
     """
-    found: TaskFeatures = kind_of_machine(machine).facet("features", TaskFeatures)
+    kind = kind_of_machine(machine)
+    if not kind.has("features"):
+        raise InputError(
+            f"unit kind {kind.name!r} has no features of schedules, from which this sampler learns",
+            hint="--sampler random, tpe and nsga2 need none",
+        )
+    found: TaskFeatures = kind.facet("features", TaskFeatures)
     return found
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from compiler_core.units.registry import host_kind
+from compiler_core.units.ways import SUFFIX
 
 CPU = host_kind().name
 """The CPU of every target."""
@@ -22,7 +23,7 @@ CPU = host_kind().name
 CPU_INT8 = f"{CPU}:int8"
 """The CPU of every target, on the integers of the unit beside it."""
 
-_BEHIND = re.compile(r"([0-9]|[1-9][0-9])?(-[a-z]+)?(:[a-z0-9]+)?")
+_BEHIND = re.compile(rf"{SUFFIX.pattern}(:[a-z0-9]+)?")
 _PLACE = re.compile(r"[a-z][a-z0-9-]{0,63}(:[a-z0-9]{1,31})?")
 _SHARE = re.compile(r"([a-z][a-z0-9-]{0,63})/([1-9][0-9]{0,8})")
 

@@ -5,15 +5,20 @@ than int8 on one core each."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol, runtime_checkable
 
+from compiler_core.errors import InputError
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine
 
 ANY_CORE = -1
 ALL_CORES = -2
+
+SUFFIX = re.compile(r"([0-9]|[1-9][0-9])?(-[a-z]+)?")
+"""Of names of places, behind that of a unit."""
 
 INT8, FLOAT32 = "int8", "float32"
 
@@ -23,15 +28,26 @@ class Way:
     """One way of running an operator on the cores of a unit.
 
     Attributes:
-        suffix: What the place's name has after the unit's.
+        suffix: What the place's name has after the unit's: nothing, the number of a core, a dash
+            and small letters, or both.
         core: The core, :data:`ANY_CORE` for the one that is free first, or :data:`ALL_CORES` where
             the operator is cut over all of them.
         is_searched: Whether searches try it; others run where a plan names them.
+
+    Raises:
+        InputError: Nothing can be called by the suffix.
     """
 
     suffix: str = ""
     core: int = ANY_CORE
     is_searched: bool = True
+
+    def __post_init__(self) -> None:
+        if not SUFFIX.fullmatch(self.suffix):
+            raise InputError(
+                f"way {self.suffix!r}: plans could not name such a place; after the unit's name "
+                "stand the number of a core, a dash and small letters, or both"
+            )
 
 
 @dataclass(frozen=True)
