@@ -162,8 +162,12 @@ def untuned(evaluator: Evaluator) -> Placement:
     if undamaging is None:
         return first
     allowed, moved = evaluator.narrowed(undamaging), dict[int, int]()
+    starts = [first]
+    if allowed.joins_layers:  # a search may miss what is best; launches together lose nothing
+        starts.append(find_optimum(allowed.apart(), starts=starts).placement)
     while True:
-        found = find_optimum(allowed, pins=moved, starts=() if moved else (first,)).placement
+        pinned = [tuple(moved.get(g, at) for g, at in enumerate(start)) for start in starts]
+        found = find_optimum(allowed, pins=moved, starts=pinned).placement
         fresh = misfits(evaluator, found).keys() - moved.keys()
         if not fresh:
             return min((found, first), key=evaluator.latency_ps)

@@ -107,6 +107,13 @@ class PlacementCosts:
         found.choices = tuple(map(tuple, choices))
         return found
 
+    def apart(self) -> Self:
+        """The same with every layer a launch of its own."""
+        found = copy(self)
+        found.joins_layers, found.overlaps, found.savings = False, None, NO_SAVINGS
+        found._joins_at, found._loads = (False,) * len(self._joins_at), {}
+        return found
+
     def with_costs(self, costs: CostTable) -> Self:
         """The same with other times of programs."""
         found = copy(self)

@@ -16,6 +16,7 @@ from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
+from compiler_core.partition.best import prepare, untuned
 from compiler_core.partition.configured import with_plan
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
@@ -84,6 +85,19 @@ def test_random_networks_are_exact_when_merged(
     synthetic: ModuleType, tmp_path: Path, seed: int
 ) -> None:
     check(synthetic, tmp_path, seed)
+
+
+@pytest.mark.parametrize("seed", [70021, 70099])
+def test_defaults_on_units_of_several_precisions_are_not_slower_together(
+    synthetic: ModuleType, tmp_path: Path, seed: int
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(JoinedNetwork(synthetic, seed).grow(4 + seed % 25))
+    graph, machine = load_model(tmp_path / "model.onnx").graph, load_target("vta-duo")
+    apart, together = (
+        evaluator.latency_ps(untuned(evaluator))
+        for evaluator in (prepare(graph, machine, joins_layers=joins) for joins in (False, True))
+    )
+    assert together <= apart
 
 
 @pytest.mark.slow
