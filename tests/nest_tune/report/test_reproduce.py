@@ -134,7 +134,7 @@ def test_commands_of_a_report_run_as_printed(
     assert trials[0] == trials[1]
 
 
-@pytest.mark.parametrize("target", ["vta-x2", "vta-aim", "vta-duo", "host", "c99"])
+@pytest.mark.parametrize("target", ["vta-x2", "vta-aim", "vta-duo", "host", "c99", "cortex-m4"])
 def test_commands_run_on_every_class_of_target(
     nest_tune: Run, workplace: Path, target: str
 ) -> None:
