@@ -21,7 +21,6 @@ from compiler_core.targets.schema import Hertz, Section
 from compiler_core.targets.validation import refusal, values_below
 from compiler_core.units.cpu.c.bundles.cores import core_of
 from compiler_core.units.cpu.c.library.place import library_here
-from compiler_core.units.cpu.c.schedules.library import LIBRARY_UNITS
 from compiler_core.units.names import CPU
 
 BOARD_SCHEMA = "nest-tune/board/1"
@@ -98,8 +97,13 @@ def load_board(name: str) -> Board:
         value = getattr(board, key)
         if value is not None and value <= 0:
             raise InputError(f"{name}: {key} is {value}; more than 0 is needed")
-    here = library_here() if board.core in LIBRARY_UNITS else None
-    return replace(board, library="" if here is None else here.identity)
+    here = library_here()
+    if here is None:
+        return replace(board, library="")
+    # Loaded where it is used: kernels are for what writes sources.
+    from compiler_core.units.cpu.c.schedules.library import LIBRARY_UNITS
+
+    return replace(board, library=here.identity if board.core in LIBRARY_UNITS else "")
 
 
 def _read_board(path: Path, name: str) -> Board:
