@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.assemble import CPU, assemble
+from compiler_core.quantize.compared import compared
 from compiler_core.quantize.cpu_integers import (
     WEIGHTED,
     float_reason,
@@ -208,13 +209,14 @@ def allowed_units(
     Raises:
         InputError: The scheme names unknown layers.
     """
-    floats = float_layers(graph, scheme)
+    floats, same = float_layers(graph, scheme), compared(graph)
     units, reasons = dict(assignment), {}
     for node in graph.nodes:
         place = units.get(node.name, CPU)
-        if is_on_cpu(place) and not (place == CPU_INT8 and node.name in floats):
+        staying = node.name in floats or node.name in same
+        if is_on_cpu(place) and not (place == CPU_INT8 and staying):
             continue
-        reason = "The scheme keeps it in float." if node.name in floats else None
+        reason = "The scheme keeps it in float." if node.name in floats else same.get(node.name)
         reason = reason or arithmetic.unsupported_scheme(graph, node, scheme, units[node.name])
         reason = reason or _unbounded(node, ranges or {})
         if reason is not None:

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.assemble import CPU, moved_views, roomy_units, without_room
+from compiler_core.quantize.compared import compared
 from compiler_core.quantize.host_groups import groups_beside, in_loops
 from compiler_core.quantize.host_neighbours import IntegersBeside
 from compiler_core.quantize.unit_arithmetics import Computing, UnitArithmetics, unit_arithmetics
@@ -89,7 +90,9 @@ def _decided(
     reasons = {name: reason for name, reason in found if reason is not None}
     reasons |= {**without_room(graph, known), **moved_views(graph, known)}
     reasons |= in_loops(graph, known)
-    reasons |= dict.fromkeys(floats, "The scheme keeps it in float.")
+    same = compared(graph)
+    floats = {*floats, *same}
+    reasons |= dict.fromkeys(floats, "The scheme keeps it in float.") | same
     around, beside = _Neighbours(graph), IntegersBeside(graph, groups_beside(graph, known))
     integers = beside.all & (reasons.keys() - frozenset(floats))
     while True:

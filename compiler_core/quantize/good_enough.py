@@ -10,13 +10,15 @@
 
 Classes of which the float model is not sure change places under little noise, and cost nothing: so
 a high SQNR makes up for some agreement, and agreement for some SQNR. Agreement counts from
-:data:`LEAST_POSITIONS` positions on. ``docs/quantization.md`` says which networks the numbers were
+:data:`LEAST_POSITIONS` positions on. An output behind a selection is good enough where what the
+selection reads is. ``docs/quantization.md`` says which networks the numbers were
 chosen on and how others fare.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from compiler_core.quantize.ladder_record import Quality
 from compiler_core.quantize.quality import OutputQuality
@@ -31,6 +33,9 @@ _ROUNDING = 1e-9
 
 def shortfall(found: OutputQuality) -> float:
     """How far an output is from good enough, in dB and percent of agreement; 0 for enough."""
+    judged = judged_by(found)
+    if judged is not found:
+        return shortfall(judged)
     agreement = _counted_agreement(found)
     lacking = _percent(LEAST_AGREEMENT, agreement)
     if found.exact:
@@ -43,9 +48,20 @@ def shortfall(found: OutputQuality) -> float:
     return total
 
 
+def judged_by(found: OutputQuality) -> OutputQuality:
+    """What an output is judged by: of one behind a selection the worst tensor that the selection
+    reads, unless the output itself falls short by less."""
+    if not found.before:
+        return found
+    alone, before = replace(found, before=()), max(found.before, key=shortfall)
+    return before if shortfall(before) < shortfall(alone) else alone
+
+
 def excess(found: OutputQuality) -> float:
     """Noise of an output over what is allowed, whatever agrees; 1 for just enough. It adds up over
     the operators that make it, as long as it is small."""
+    if found.before:
+        return min(excess(replace(found, before=())), max(map(excess, found.before)))
     if found.exact:
         return (1 - (1.0 if found.agreement is None else found.agreement)) / (1 - LEAST_AGREEMENT)
     margin = found.sqnr_db - LEAST_DB
@@ -68,14 +84,15 @@ def worst(outputs: Sequence[OutputQuality]) -> Quality | None:
     """The output furthest from good enough, of equal ones the noisiest; ``None`` for none."""
     if not outputs:
         return None
-    found = min(outputs, key=lambda item: (-shortfall(item), item.sqnr_db))
+    judged = [judged_by(item) for item in outputs]
+    found = min(judged, key=lambda item: (-shortfall(item), item.sqnr_db))
     agreement = None if found.agreement is None else round(found.agreement, 4)
     return Quality(found.output, round(found.sqnr_db, 2), found.samples, agreement)
 
 
 def reason_against(outputs: Sequence[OutputQuality]) -> str:
     """Why the worst output is not good enough; empty where all are."""
-    found = max(outputs, key=shortfall, default=None)
+    found = max(map(judged_by, outputs), key=shortfall, default=None)
     if found is None or shortfall(found) == 0:
         return ""
     parts = []

@@ -1,13 +1,14 @@
 """How good a quantized graph is on calibration data: output by output, beside the float graph.
 
 No labels are needed, and no simulator: the integers are those of the reference executor, which runs
-in onnxruntime and computes what the programs compute.
+in onnxruntime and computes what the programs compute. Beside each output behind a selection stands
+what the selection reads (:mod:`compiler_core.quantize.selections`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from compiler_core.graph.session import FloatSession
 from compiler_core.graph.work import tensor_bytes
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.quantize.selections import exposing, selected
 from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.sums import float_sum
 
@@ -56,6 +58,7 @@ class OutputQuality:
         positions: That agreement was counted at.
         exact: Whether its values are integers, which only equality judges.
         samples: That it was measured on.
+        before: Of an output behind a selection, what the selection reads; empty for others.
     """
 
     output: str
@@ -65,6 +68,7 @@ class OutputQuality:
     positions: int
     exact: bool
     samples: int
+    before: tuple[OutputQuality, ...] = ()
 
 
 class QualityMeter:
@@ -82,7 +86,14 @@ class QualityMeter:
     def __init__(self, graph: Graph, samples: Samples, *, threads: int = 1) -> None:
         self._graph, self._threads = graph, threads
         self._judges = judges(graph)
-        chosen = measured_runs(graph, check_samples(graph, samples))
+        self._selected = {
+            name: before for name, before in selected(graph).items() if name in self._judges
+        }
+        shown = dict.fromkeys(name for before in self._selected.values() for name in before)
+        self._shown = tuple(name for name in shown if name not in graph.outputs)
+        self._judges |= judges(replace(graph, outputs=self._shown))
+        whole = replace(graph, outputs=(*graph.outputs, *self._shown))
+        chosen = measured_runs(whole, check_samples(graph, samples))
         self._samples = choose(graph, samples, chosen)
         self.samples = len(chosen) * model_batch(graph)
         self._expected: dict[str, _Array] | None = None
@@ -113,16 +124,33 @@ class QualityMeter:
         """
         if not self.expected:
             return ()
-        executor = ReferenceExecutor(quantized, threads=self._threads)
-        found = stacked(
-            self._graph, executor.run(self._samples), tuple(self.expected), self.samples
-        )
-        measured = []
-        for name, theirs in self.expected.items():
-            quality = output_quality(self._judges[name], found[name], theirs, self.samples)
+        shown = exposing(quantized, self._shown)
+        executor = ReferenceExecutor(shown or quantized, threads=self._threads)
+        results = executor.run(self._samples)
+        names = [name for name in self.expected if name in results]
+        found = stacked(self._graph, results, names, self.samples)
+        measured = {}
+        for name in names:
+            judge, theirs = self._judges[name], self.expected[name]
+            quality = output_quality(judge, found[name], theirs, self.samples)
             if quality is not None:
-                measured.append(quality)
-        return tuple(measured)
+                measured[name] = quality
+        return tuple(self._with_before(measured))
+
+    def _with_before(self, measured: Mapping[str, OutputQuality]) -> Iterator[OutputQuality]:
+        """The outputs with what selections before them read; that alone where an output has no
+        values that could be compared, as where boxes are as many as there are objects."""
+        alone: dict[str, OutputQuality] = {}
+        for name in self._graph.outputs:
+            names = self._selected.get(name, ())
+            before = tuple(measured[name] for name in names if name in measured)
+            if name not in measured:
+                alone |= {item.output: item for item in before}
+            elif len(before) == len(names):
+                yield replace(measured[name], before=before)
+            else:
+                yield measured[name]
+        yield from (item for name, item in alone.items() if name not in self._graph.outputs)
 
 
 def measured_runs(graph: Graph, count: int) -> list[int]:
