@@ -8,8 +8,6 @@ numbers that it reads: it stays in float on the CPU, wherever it is placed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
 
@@ -20,7 +18,7 @@ _HAND_ON = {*_SELECT, *_MOVE, *VIEW_OPERATORS}
 _REASON = "Its values are compared with those that it takes them from: both stay the same numbers."
 
 
-def compared(graph: Graph) -> Mapping[str, str]:
+def compared(graph: Graph) -> dict[str, str]:
     """Operators between a tensor and its comparison with itself, and why they stay in float.
 
     Args:
