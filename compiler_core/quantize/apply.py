@@ -45,6 +45,7 @@ from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, Rang
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.split_inputs import split_inputs
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.quantize.uneven_borders import UNEVEN, equalize_outputs, leave_uneven
 from compiler_core.quantize.unit_arithmetics import Computing, UnitArithmetics, unit_arithmetics
 from compiler_core.quantize.unit_cuts import cut_over_units
 from compiler_core.units.names import CPU_INT8, is_on_cpu
@@ -154,7 +155,13 @@ def _applied(
     units, reasons = allowed_units(graph, assignment, scheme, arithmetic, ranges)
     known = ranges
     if scheme.equalization:
-        equalized = equalize_inputs(graph, units, ranges)
+        rounded = {
+            n for n, unit in units.items() if unit == CPU_INT8 or arithmetic.is_integer(unit)
+        }
+        real = leave_uneven(graph, units, ranges, rounded)
+        reasons |= {name: UNEVEN for name, unit in real.items() if unit != units[name]}
+        even = equalize_outputs(graph, real, ranges)
+        equalized = equalize_inputs(even.graph, even.assignment, even.ranges)
         graph, units, known = equalized.graph, dict(equalized.assignment), equalized.ranges
     if scheme.split_inputs:
         parts = split_inputs(graph, units, known)
