@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from compiler_core.kernels import njit
+from compiler_core.units.vta.lower.slots import MOST_LOADS
 
 OUTPUTS = 16
 """Columns of the result, as named in :class:`cost_models.vta.pipeline.Prediction`."""
@@ -115,6 +116,26 @@ def _assign_slots(
         held_next[chosen] = next_use[position]
         last[chosen] = position
         slot_of[position] = chosen
+    return misses
+
+
+@njit(cache=True)
+def _assign_weight_slots(
+    keys: Any, count: int, slots: int, distinct: int, slot_of: Any, hit: Any, scratch: Any
+) -> int:
+    """A stream where the lowering's :func:`~compiler_core.units.vta.lower.slots.streams` says so;
+    returns the misses."""
+    least = _assign_slots(keys, count, slots, distinct, slot_of, hit, scratch, False)
+    if slots == 1 or slots >= distinct:
+        return least
+    streamed_slots, streamed_hits = np.empty_like(slot_of), np.empty_like(hit)
+    misses = _assign_slots(
+        keys, count, slots, distinct, streamed_slots, streamed_hits, scratch, True
+    )
+    if misses > MOST_LOADS * least:
+        return least
+    slot_of[:count] = streamed_slots[:count]
+    hit[:count] = streamed_hits[:count]
     return misses
 
 
@@ -225,15 +246,8 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
         input_misses = _assign_slots(
             input_key, count, input_slots, distinct_inputs, input_slot, input_hit, scratch, True
         )
-        weight_misses = _assign_slots(
-            weight_key,
-            count,
-            weight_slots,
-            distinct_weights,
-            weight_slot,
-            weight_hit,
-            scratch,
-            False,
+        weight_misses = _assign_weight_slots(
+            weight_key, count, weight_slots, distinct_weights, weight_slot, weight_hit, scratch
         )
 
         # Micro-op tables: distinct ones, their words, and instructions of each step.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from compiler_core.kernels import njit
-from cost_models.vta._pipeline_kernel import _assign_slots
+from cost_models.vta._pipeline_kernel import _assign_slots, _assign_weight_slots
 
 STAMPS = 1 << 20
 MOST_STEPS = 1 << 14
@@ -291,8 +291,8 @@ def relaxed_walk(
         _assign_slots(
             input_key, count, slots_in, images * steps, input_slot, input_hit, scratch, True
         )
-        _assign_slots(
-            weight_key, count, slots_wgt, channels * steps, weight_slot, weight_hit, scratch, False
+        _assign_weight_slots(
+            weight_key, count, slots_wgt, channels * steps, weight_slot, weight_hit, scratch
         )
 
         # Micro-op words, instructions and the work of the compute module.

@@ -12,9 +12,9 @@ from compiler_core.tensor.workload import (
 )
 from compiler_core.units.vta.legality.bound import lower_bound
 from compiler_core.units.vta.lower.layer import measure_layer
-from compiler_core.units.vta.lower.slots import SlotPool
+from compiler_core.units.vta.lower.slots import SlotPool, streams
 from cost_models.evaluation import kendall_tau
-from cost_models.vta._pipeline_kernel import _assign_slots
+from cost_models.vta._pipeline_kernel import _assign_slots, _assign_weight_slots
 from cost_models.vta.schedule_bound import schedule_bounds
 from cost_models.vta.tiling import FEATURES, NAMES, tiling_features
 from search_spaces.vta.tiling import TilingSpace
@@ -82,6 +82,23 @@ def test_slots_are_those_of_the_lowering(seed: int) -> None:
     expected = [pool.acquire()[1] for _ in keys]
     assert hit.tolist() == expected
     assert misses == expected.count(False)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_weights_stream_where_those_of_the_lowering_do(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    distinct, slots = int(generator.integers(1, 30)), int(generator.integers(1, 9))
+    circle = np.arange(distinct)
+    keys = np.concatenate([circle[:: int(generator.choice([-1, 1]))] for _ in range(4)])
+    slot_of, hit = np.empty(len(keys), np.int64), np.empty(len(keys), np.bool_)
+    scratch = np.empty(distinct + 1, np.int64)
+    misses = _assign_weight_slots(keys, len(keys), slots, distinct, slot_of, hit, scratch)
+    uses = keys.tolist()
+    pool = SlotPool(0, slots, 1, uses, streamed=streams(uses, slots))
+    assert [(int(s), bool(h)) for s, h in zip(slot_of, hit, strict=True)] == [
+        (slot.base, resident) for slot, resident in (pool.acquire() for _ in uses)
+    ]
+    assert misses == len(uses) - int(hit.sum())
 
 
 def test_ten_thousand_candidates_are_scored_as_each_alone() -> None:

@@ -26,7 +26,7 @@ from compiler_core.units.vta.lower.operand import load_operand, shared_bias
 from compiler_core.units.vta.lower.placement import ConvPlacement
 from compiler_core.units.vta.lower.requantize import contiguous, requantize
 from compiler_core.units.vta.lower.residual import load_residual, residual_nests
-from compiler_core.units.vta.lower.slots import Slot, SlotPool
+from compiler_core.units.vta.lower.slots import Slot, SlotPool, streams
 from compiler_core.units.vta.lower.store_tile import store_tile
 from compiler_core.units.vta.lower.tap_nests import TapStep, tap_nests
 from compiler_core.units.vta.lower.tokens import NOTHING
@@ -153,7 +153,11 @@ class _ConvLowering:
             for step in steps
         ]
         self.weights = SlotPool(
-            demand.identity_weights, self.s.weight_slots, demand.weight_tile, weight_uses
+            demand.identity_weights,
+            self.s.weight_slots,
+            demand.weight_tile,
+            weight_uses,
+            streamed=streams(weight_uses, self.s.weight_slots),
         )
         residual_base = input_base + self.s.input_slots * int(demand.input_tile)
         one = self.w.spread is not None and self.w.spread.channels

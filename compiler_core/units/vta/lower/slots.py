@@ -4,7 +4,8 @@ Replacement is Belady's: the walk over the tiles is known beforehand, so the til
 farthest makes room; among tiles that are never used again the one idle for longest, which is what
 lets loads run ahead. A pool of streamed tiles spares the slot that was used last: Belady alone,
 over tiles that recur in a circle, overwrites that very slot each time, so that every load waits for
-the computation before it and every computation for its load.
+the computation before it and every computation for its load. Sparing it loads more tiles;
+:func:`streams` says where that is worth it.
 Source: L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", IBM
 Systems Journal, 1966.
 """
@@ -16,6 +17,13 @@ from collections.abc import Hashable, Sequence
 from compiler_core.units.vta.lower.tokens import NOTHING
 
 _NEVER = 1 << 60
+
+MOST_LOADS = 1.15
+"""Loads of a streamed pool over Belady's up to which streaming is worth it.
+
+Chosen on 379 schedules that it changes, drawn for 40 convolutions on `vta` and `vta-pynq`: 2.8 and
+2.9 % fewer cycles in the geometric mean; on 510 others 2.3 and 1.4 % fewer.
+"""
 
 
 class Slot:
@@ -88,3 +96,21 @@ class SlotPool:
             self._last = slot
         self._position += 1
         return slot, resident
+
+
+def streams(uses: Sequence[Hashable], count: int) -> bool:
+    """Whether a pool does well to spare the slot used last: loads and computation overlap then, for
+    a few loads more.
+
+    Args:
+        uses: Tile keys in the order in which they will be acquired.
+        count: Slots.
+    """
+    if count == 1 or len(set(uses)) <= count:
+        return False
+    return _loads(uses, count, streamed=True) <= MOST_LOADS * _loads(uses, count, streamed=False)
+
+
+def _loads(uses: Sequence[Hashable], count: int, *, streamed: bool) -> int:
+    pool = SlotPool(0, count, 1, uses, streamed=streamed)
+    return sum(not pool.acquire()[1] for _ in uses)

@@ -16,7 +16,7 @@ from compiler_core.units.vta.lower.pack import (
     pack_weights,
     unpack_activation,
 )
-from compiler_core.units.vta.lower.slots import SlotPool
+from compiler_core.units.vta.lower.slots import SlotPool, streams
 from compiler_core.units.vta.machine.isa import MemoryType, decode
 from compiler_core.units.vta.structure.conv_structure import bias_tiles, conv_structure
 from compiler_core.units.vta.structure.tiles import axis_tiles
@@ -45,6 +45,21 @@ def test_slots_hold_what_was_acquired_and_never_load_more_than_lru(
         lru_loads += key not in recent
         recent = [*(k for k in recent if k != key), key][-count:]
     assert loads <= lru_loads
+
+
+@pytest.mark.parametrize(
+    ("uses", "slots", "streamed"),
+    [
+        ([*range(16)] * 3, 2, True),  # a circle: 48 loads for 46
+        ([*range(4)] * 3, 2, False),  # 12 for 8
+        ([*range(4)] * 3, 4, False),  # all stay
+        ([*range(16)], 1, False),
+    ],
+)
+def test_a_pool_streams_where_few_loads_more_are_taken(
+    uses: list[int], slots: int, streamed: bool
+) -> None:
+    assert streams(uses, slots) == streamed
 
 
 windows = st.builds(
