@@ -2,7 +2,7 @@
 
 What is exact in the timing simulator is coarse here: instructions of one kind in a step are one
 piece of work, the port is a single resource in program order, bursts are counted and not placed.
-Micro-ops that are loaded on demand wait for what is left of a transfer on the port: half of one.
+Micro-ops that are loaded on demand wait for the bursts that are under way.
 """
 
 from __future__ import annotations
@@ -42,19 +42,22 @@ def _table_length(a: int, b: int, c: int, d: int, e: int, f: int) -> int:
 
 
 @njit(cache=True, inline="always")
-def _left(first: float, second: float) -> float:
-    """Expected rest of the one of two alternating transfers that somebody finds on the port."""
-    both = first + second
-    return 0.5 * (first * first + second * second) / both if both > 0 else 0.0
+def _ahead(length: float, bursts: float, outstanding: float) -> float:
+    """How much of a transfer can be before somebody who asks meanwhile: the bursts under way."""
+    return length * min(1.0, (outstanding - 0.5) / max(1.0, bursts))
 
 
 @njit(cache=True, inline="always")
-def _filled(now: float, input_end: float, load_end: float, left: float) -> float:
-    """When the port is free for micro-ops that are asked for now: behind the transfer under way, of
-    the input, of the weights, or what is expected to be left of later ones."""
-    if now < input_end:
-        return input_end
-    return load_end if now < load_end else now + left
+def _rest(
+    first: float, second: float, first_ahead: float, second_ahead: float, period: float
+) -> float:
+    """Expected wait for the one of two transfers, both in each period, that somebody finds on the
+    port."""
+    both = max(first + second, period)
+    if both == 0:
+        return 0.0
+    rest = first_ahead * (first - 0.5 * first_ahead) + second_ahead * (second - 0.5 * second_ahead)
+    return rest / both
 
 
 @njit(cache=True)
@@ -176,7 +179,7 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
     load_fixed, load_burst, uop_fixed = m[14], m[15], m[16]
     store_element, store_burst = m[17], m[18]
     fetch_batch, fetch_first, uop_depth, max_table = m[19], m[20], m[21], m[22]
-    out_bytes, hazard = m[23], m[24]
+    out_bytes, hazard, outstanding = m[23], m[24], m[25]
     kernel_height = w[15]
 
     stamps = np.zeros(STAMPS, np.int32)
@@ -328,7 +331,7 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
         stored = np.zeros(output_slots)
         residual_turn = 0
         fetched = 0
-        input_stream = weight_stream = input_end = 0.0
+        input_stream = weight_stream = input_ahead = weight_ahead = input_end = 0.0
         small = 1 + uop_fixed
         position = 0
         for tile in range(tiles):
@@ -404,6 +407,7 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
                     port_free = ended - 4
                     load_busy += ended - began
                     input_stream = (ended - began) / loads
+                    input_ahead = _ahead(input_stream, bursts / loads, outstanding)
                     load_free = input_end = ended
                     input_loaded[a] = ended
                     input_beats += beats
@@ -426,25 +430,31 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
                     port_free = ended - 4
                     load_busy += ended - began
                     weight_stream = ended - began
+                    weight_ahead = _ahead(weight_stream, bursts, outstanding)
                     load_free = ended
                     weight_loaded[b] = ended
                     weight_beats += beats
                     issued += 1
-                streams = position + 1 < count and (input_slots > 1 or weight_slots > 1)
-                left = _left(input_stream, weight_stream) if streams else 0.0
+                inside = 1 if diagonal else inner
+                gemm = gemm_per * pairs * own * inside + gemm_fixed * gemms[position]
+                wait = 0.0
+                if compute_free < input_end:
+                    wait = min(input_end - compute_free, input_ahead)
+                elif compute_free < load_free:
+                    wait = min(load_free - compute_free, weight_ahead)
+                elif position + 1 < count and (input_slots > 1 or weight_slots > 1):
+                    wait = _rest(input_stream, weight_stream, input_ahead, weight_ahead, gemm)
                 if s == 0 and adds:
                     if not preload and not added[channel * output_slots + slot]:
                         added[channel * output_slots + slot] = True
-                        ended = _filled(compute_free, input_end, load_free, left) + small
-                        uop_busy += ended - compute_free
-                        compute_free = ended
+                        uop_busy += wait + small
+                        compute_free += wait + small
                     compute_free += tensor_per * points * own + tensor_fixed
                     compute_busy += tensor_per * points * own + tensor_fixed
                 if not preload and (new_table[position] or overflow):
                     beats = table_words[position] * uop_bytes / port
-                    ended = _filled(compute_free, input_end, load_free, left) + uop_fixed + beats
-                    uop_busy += ended - compute_free
-                    compute_free = ended
+                    uop_busy += wait + uop_fixed + beats
+                    compute_free += wait + uop_fixed + beats
                     port_free += beats
                     load_free += beats
                 begin = max(compute_free, max(input_loaded[a], weight_loaded[b]))
@@ -453,8 +463,7 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
                 if s == 0:
                     cost += extra * (gemm_per * points * own + gemm_fixed)
                     issued += extra
-                inside = 1 if diagonal else inner
-                cost += gemm_per * pairs * own * inside + gemm_fixed * gemms[position]
+                cost += gemm
                 issued += gemms[position]
                 compute_busy += cost
                 compute_free = begin + cost

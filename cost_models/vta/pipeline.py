@@ -151,6 +151,7 @@ def _machine_numbers(core: VtaCore) -> npt.NDArray[np.int64]:
         MAX_MERGED_TABLE,
         timing.element_bytes.out,
         HAZARD_DISTANCE,
+        timing.outstanding_bursts,
     )
     return np.array(numbers, np.int64)
 

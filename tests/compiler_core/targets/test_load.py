@@ -82,7 +82,7 @@ def test_default_is_the_pipelined_profile_with_int8_elements() -> None:
         ("vta", 1, 100, 64, 16, 2048, "Cortex-A9"),
         ("vta-int4", 1, 100, 64, 16, 2048, "Cortex-A9"),
         ("vta-rtl2020", 1, 100, 64, 0, 2048, "Cortex-A9"),
-        ("vta-pynq", 1, 100, 64, 64, 512, "Cortex-A9"),
+        ("vta-pynq", 1, 100, 64, 112, 256, "Cortex-A9"),
         ("vta-ultra96", 1, 333, 128, 64, 4096, "Cortex-A53"),
         ("vta-zcu102", 1, 333, 128, 64, 4096, "Cortex-A53"),
         ("vta-x2", 2, 100, 64, 16, 2048, "Cortex-A53"),
