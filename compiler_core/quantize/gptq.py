@@ -82,12 +82,22 @@ class WindowMoments:
 
 
 def moments_of(
-    real: npt.NDArray[np.floating], quantized: npt.NDArray[np.floating]
+    real: npt.NDArray[np.floating], quantized: npt.NDArray[np.floating], *, squared: bool = True
 ) -> WindowMoments:
-    """Sums over windows ``float[groups, K, count]`` of both networks."""
+    """Sums over windows ``float[groups, K, count]`` of both networks.
+
+    Args:
+        real: Of the float network.
+        quantized: Of the other.
+        squared: Whether the sums of products are wanted: a dense layer of 25,088 inputs has 5 GB of
+            each. Without they are empty.
+    """
     x, q = real.astype(np.float64), quantized.astype(np.float64)
+    sums = q.shape[2], q.sum(axis=2), x.sum(axis=2)
+    if not squared:
+        return WindowMoments(*sums, *(np.zeros((len(q), 0, 0)) for _ in range(2)))
     turned = q.transpose(0, 2, 1)
-    return WindowMoments(q.shape[2], q.sum(axis=2), x.sum(axis=2), q @ turned, x @ turned)
+    return WindowMoments(*sums, q @ turned, x @ turned)
 
 
 def fitted_weights(weight: _Floats, folds: Sequence[WindowMoments]) -> _Floats:

@@ -286,14 +286,15 @@ class _Walk:
         return change
 
     def _moments(self, operator: IntegerConv, exponent: int) -> tuple[WindowMoments, WindowMoments]:
-        """Of every other sample, and of the rest."""
+        """Of every other sample, and of the rest; of large kernels the sums alone."""
         real = self._real.operators[operator.input]
         integer = self._integer.operators[operator.input]
         most = max(WINDOWS, WINDOWS_PER_WEIGHT * operator.weight[0].size)
         folds = []
         for start in (0, 1):
             x, q = (windows(values[start::2], operator, most // 2) for values in (real, integer))
-            folds.append(moments_of(x, np.ldexp(q, -exponent)))
+            squared = operator.weight[0].size <= LARGEST_KERNEL
+            folds.append(moments_of(x, np.ldexp(q, -exponent), squared=squared))
         return folds[0], folds[1]
 
 

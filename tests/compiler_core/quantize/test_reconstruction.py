@@ -204,6 +204,21 @@ def test_large_kernels_keep_their_weights(network, monkeypatch):
     assert any((one.bias != other.bias).any() for one, other in pairs)
 
 
+def test_large_kernels_take_no_matrices_of_moments(network, monkeypatch):
+    found, own = [], reconstruction.moments_of
+
+    def moments(*windows, **options):
+        found.append(own(*windows, **options))
+        return found[-1]
+
+    monkeypatch.setattr(reconstruction, "moments_of", moments)
+    monkeypatch.setattr(reconstruction, "LARGEST_KERNEL", 0)
+    profile = profile_model(network, {"x": images(16, 20)})
+    apply_profile(network, default_assignment(network), profile, GPTQ)
+    assert found
+    assert all(item.squares.size == item.products.size == 0 for item in found)
+
+
 def test_integers_stay_where_new_ones_would_overflow(network, monkeypatch):
     profile = profile_model(network, {"x": images(16, 20)})
     units = default_assignment(network)
