@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
 from compiler_core.graph.passes.channel_affine import fold_affine, is_foldable
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 
@@ -18,7 +18,8 @@ class BatchNormFolding:
     """``conv(x) * a + b`` with ``a = scale / sqrt(variance + epsilon)`` becomes one convolution.
 
     Only where nothing else reads the convolution's result and every parameter is constant. The
-    parameters are computed in float64 and rounded once.
+    parameters are computed in float64 and rounded once. Between a dense layer over tokens and its
+    normalization, exporters join the leading axes.
     """
 
     name: ClassVar[str] = "batch-norm-folding"
@@ -28,7 +29,7 @@ class BatchNormFolding:
         rewriter = Rewriter(graph)
         for node in rewriter.nodes():
             affine = batch_norm_affine(rewriter, node)
-            producer = rewriter.producer(node.inputs[0]) if affine is not None else None
+            producer = _normalized(rewriter, node.inputs[0]) if affine is not None else None
             if affine is None or producer is None or not is_foldable(rewriter, producer):
                 continue
             # For x[batch, features] the channel axis of both is the last one.
@@ -37,6 +38,19 @@ class BatchNormFolding:
                 continue
             fold_affine(rewriter, producer, node, *affine)
         return rewriter.finish()
+
+
+def _normalized(rewriter: Rewriter, name: str) -> Node | None:
+    """The layer that computes a tensor; of ``x[rows, features]`` that are tokens with their leading
+    axes joined, the dense layer before that."""
+    producer = rewriter.producer(name)
+    if producer is None or not is_op(producer, "Reshape") or not rewriter.private(name):
+        return producer
+    shape, before = rewriter.shape(name), rewriter.shape(producer.inputs[0])
+    layer = rewriter.producer(producer.inputs[0])
+    dense = layer is not None and layer.op == "Dense" and layer.domain == NEST_DOMAIN
+    joined = shape is not None and before is not None and len(shape) == 2
+    return layer if dense and joined and shape[-1:] == before[-1:] else producer
 
 
 @dataclass(frozen=True)

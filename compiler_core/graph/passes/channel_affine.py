@@ -68,8 +68,10 @@ def fold_affine(
 ) -> bool:
     """Let ``producer`` compute ``producer(x) * scale + shift`` per channel and drop ``node``.
 
+    ``node`` reads what ``producer`` computes, or a view of it that keeps each value's channel.
+
     Returns:
-        ``False``, with nothing changed, where the folded parameters overflow.
+        ``False``, with nothing changed, where the folded parameters overflow or names forbid.
     """
     dtype = np.dtype(rewriter.dtype(producer.output) or "float32")
     weight = np.asarray(rewriter.constants[producer.inputs[1]], np.float64)
@@ -81,14 +83,17 @@ def fold_affine(
         new_bias = (bias * scale + shift).astype(dtype)
     if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
         return False
+    output = node.output if producer.output in node.inputs else producer.output
+    if output == producer.output and not rewriter.bypass(node, node.inputs[0]):
+        return False
     inputs = list(producer.inputs)
     if np.any(scale != 1):
         inputs[1] = rewriter.add_constant(inputs[1], new_weight)
     inputs[2:3] = [rewriter.add_constant(f"{producer.name}/bias", new_bias)]
-    folded = replace(
-        producer, inputs=tuple(inputs), outputs=(node.output, *producer.outputs[1:]), clip=node.clip
-    )
-    rewriter.remove(node)
+    outputs = (output, *producer.outputs[1:])
+    folded = replace(producer, inputs=tuple(inputs), outputs=outputs, clip=node.clip)
+    if output == node.output:
+        rewriter.remove(node)
     rewriter.replace(producer, folded)
     return True
 

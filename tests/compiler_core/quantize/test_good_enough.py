@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from compiler_core.quantize.good_enough import reason_against, shortfall, worst
-from compiler_core.quantize.quality import OutputQuality
+from compiler_core.quantize.quality import OutputQuality, _varying_power
 
 FINE = OutputQuality("y", 30.0, 25.0, 0.99, 100, exact=False, samples=100)
 
@@ -43,3 +44,14 @@ def test_the_worst_output_is_the_one_that_falls_short_most() -> None:
         found.output == "boxes" and found.sqnr_db in (12.34, 12.35)
     )
     assert worst([]) is None
+
+
+@pytest.mark.parametrize(("differs", "counts"), [(1e-4, False), (1e-2, True)])
+def test_what_no_8_bits_tell_apart_does_not_differ_between_samples(
+    differs: float, counts: bool
+) -> None:
+    outputs = np.ones((8, 50)) + differs * np.random.default_rng(0).normal(size=(8, 50))
+    power = _varying_power(outputs, 8, "y")
+    assert (power is not None) == counts
+    if power is not None:
+        assert power == pytest.approx(((outputs - outputs.mean(axis=0)) ** 2).sum())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.batch_norm import BatchNormFolding, BatchNormToConv
 from compiler_core.graph.passes.dense import DenseForming
@@ -77,6 +79,35 @@ def test_folds_into_dense(graph_of: Build, rewritten: Check) -> None:
         %y = nest.Dense(%x, @w_2:float32[3,4], (-4.499998, 8.928192, 0.0, -4.309397):float32[4]) -> float32[N,4]
         """,
     )
+
+
+def test_folds_into_dense_behind_joined_axes(
+    graph_of: Build, same_function: Callable[..., None]
+) -> None:
+    graph = graph_of(
+        """(float[2,5,3] x) => (float y, float z, float u, float v) {
+            a = MatMul(x, w)
+            r = Reshape(a, rows)
+            n = BatchNormalization(r, scale, bias, mean, var)
+            y = Reshape(n, tokens)
+            b = MatMul(x, w)
+            s = Reshape(b, others)
+            z = BatchNormalization(s, scale, bias, mean, var)
+            c = MatMul(x, w)
+            u = Reshape(c, rows)
+            v = BatchNormalization(u, scale, bias, mean, var)
+        }""",
+        w=ramp(3, 4),
+        rows=np.array([10, 4]),
+        others=np.array([5, 4, 2]),
+        tokens=np.array([2, 5, 4]),
+        **NORM,
+    )
+    found = BatchNormFolding().apply(DenseForming().apply(graph))
+    same_function(graph, found)
+    assert [node.op for node in found.nodes].count("BatchNormalization") == 2
+    folded = next(node for node in found.nodes if len(node.inputs) == 3 and node.op == "Dense")
+    assert folded.output == "a"
 
 
 def test_leaves_sequences_of_dense(graph_of: Build, rewritten: Check) -> None:
