@@ -17,6 +17,7 @@ chosen on and how others fare.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,6 +29,8 @@ LEAST_DB = 20.0
 LEAST_AGREEMENT = 0.95
 LEAST_AGREEMENT_ALWAYS = 0.8
 LEAST_POSITIONS = 20
+_RUIN = 10.0
+_MOST_STEADY_DB = 20 * math.log10(256)
 _ROUNDING = 1e-9
 
 
@@ -68,6 +71,25 @@ def excess(found: OutputQuality) -> float:
     if found.varying_db is not None:
         margin = min(margin, found.varying_db - LEAST_VARYING_DB)
     return float(10 ** (-margin / 10))
+
+
+def is_ruin(outputs: Sequence[OutputQuality]) -> bool:
+    """Whether a network says nothing any more: more than ten times the noise that is allowed, and
+    more than 10 short of good enough.
+
+    What differs between samples by less than a 256th of an output does not count: 8 bits cannot
+    tell it apart, whatever stays in float before them.
+    """
+    seen = [_resolved(item) for item in outputs]
+    noise, short = (max(map(by, seen), default=0.0) for by in (excess, shortfall))
+    return short > _RUIN and noise > _RUIN
+
+
+def _resolved(found: OutputQuality) -> OutputQuality:
+    before = tuple(map(_resolved, found.before))
+    if found.varying_db is not None and found.sqnr_db - found.varying_db > _MOST_STEADY_DB:
+        return replace(found, varying_db=None, before=before)
+    return replace(found, before=before)
 
 
 def _counted_agreement(found: OutputQuality) -> float | None:

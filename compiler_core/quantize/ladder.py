@@ -19,7 +19,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.quantize.apply import AppliedScheme, apply_profile
 from compiler_core.quantize.exponents import Granularity
-from compiler_core.quantize.good_enough import excess, reason_against, shortfall, worst
+from compiler_core.quantize.good_enough import is_ruin, reason_against, shortfall, worst
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
 from compiler_core.quantize.left_in_float import float_sets
@@ -66,10 +66,8 @@ has them, with weights rounded by GPTQ."""
 FLOAT = "most damaging operators in float"
 """The last rung, of the best of the others without GPTQ and of weights per channel alone."""
 _SHARE = 0.1
-"""Of the multiplications that the CPU may take for it, unless the network is a ruin without."""
-_RUIN = 10.0
-"""A network that falls short by more, and has that many times the noise that is allowed, is of no
-use at any speed: all of it may be in float, and whatever halves what it lacks is taken."""
+"""Of the multiplications that the CPU may take for it, unless the network is a ruin without: that
+is of no use at any speed, all of it may be in float, and whatever halves what it lacks is taken."""
 _WORTH = 0.5
 _FITTED = 64
 """Runs from which on weights that were fitted to them are as good on others."""
@@ -217,8 +215,7 @@ class _Climb:
         """The last rung: the smallest set of operators in float that is good enough; else, for what
         would be a ruin, the one that falls short least; else the best without."""
         plain = _best(self._measured)
-        noise = max(map(excess, plain.outputs), default=0.0)
-        is_ruin = plain.shortfall > _RUIN and noise > _RUIN
+        ruined = is_ruin(plain.outputs)
         scheme = replace(plain.scheme, weight_rounding=WeightRounding.NEAREST)
         self._progress(f"default quantization, {FLOAT}: measuring which they are")
         try:
@@ -227,7 +224,7 @@ class _Climb:
                 self._assignment,
                 self._profile,
                 _CHANNEL,
-                share=1.0 if is_ruin else _SHARE,
+                share=1.0 if ruined else _SHARE,
                 arithmetic=self._arithmetic,
                 threads=self._threads,
             )
@@ -245,7 +242,7 @@ class _Climb:
             self._rungs[FLOAT] = Rung(reason_against(best.outputs), worst(best.outputs))
         elif FLOAT not in self._rungs:
             self._rungs[FLOAT] = Rung("left out: too much would leave the NPU")
-        if best is None or not is_ruin or best.shortfall > _WORTH * plain.shortfall:
+        if best is None or not ruined or best.shortfall > _WORTH * plain.shortfall:
             best = plain
         return self._taken(best, good_enough=False)
 

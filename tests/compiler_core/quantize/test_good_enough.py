@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compiler_core.quantize.good_enough import reason_against, shortfall, worst
+from compiler_core.quantize.good_enough import is_ruin, reason_against, shortfall, worst
 from compiler_core.quantize.quality import OutputQuality, _varying_power
 
 FINE = OutputQuality("y", 30.0, 25.0, 0.99, 100, exact=False, samples=100)
@@ -55,3 +55,18 @@ def test_what_no_8_bits_tell_apart_does_not_differ_between_samples(
     assert (power is not None) == counts
     if power is not None:
         assert power == pytest.approx(((outputs - outputs.mean(axis=0)) ** 2).sum())
+
+
+@pytest.mark.parametrize(
+    ("changed", "ruin"),
+    [
+        ({}, False),
+        ({"sqnr_db": 2.0, "agreement": 0.3, "varying_db": 1.0}, True),
+        ({"sqnr_db": 30.0, "varying_db": -12.0}, True),  # a 128th of the output, and lost
+        ({"sqnr_db": 38.0, "varying_db": -12.0}, False),  # a 316th: no 8 bits tell it apart
+    ],
+)
+def test_what_no_8_bits_tell_apart_makes_no_ruin(changed: dict[str, float], ruin: bool) -> None:
+    found = replace(FINE, **changed)
+    assert is_ruin([FINE, found]) == ruin
+    assert is_ruin([replace(found, before=(found,))]) == ruin
