@@ -46,11 +46,13 @@ def _normalized(rewriter: Rewriter, name: str) -> Node | None:
     producer = rewriter.producer(name)
     if producer is None or not is_op(producer, "Reshape") or not rewriter.private(name):
         return producer
-    shape, before = rewriter.shape(name), rewriter.shape(producer.inputs[0])
     layer = rewriter.producer(producer.inputs[0])
-    dense = layer is not None and layer.op == "Dense" and layer.domain == NEST_DOMAIN
-    joined = shape is not None and before is not None and len(shape) == 2
-    return layer if dense and joined and shape[-1:] == before[-1:] else producer
+    if layer is None or layer.op != "Dense" or layer.domain != NEST_DOMAIN:
+        return producer
+    shape, before = rewriter.shape(name), rewriter.shape(layer.output)
+    if shape is None or before is None or len(shape) != 2 or shape[-1] != before[-1]:
+        return producer
+    return layer
 
 
 @dataclass(frozen=True)
