@@ -43,6 +43,7 @@ def takes(asked: Any, *names: str) -> Callable[[Callable[..., None]], Callable[.
             else:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
         command.__name__, command.__doc__ = function.__name__, function.__doc__
+        command.__module__ = function.__module__
         command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {item.name: item.annotation for item in parameters}
         return command

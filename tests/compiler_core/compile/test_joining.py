@@ -177,7 +177,7 @@ def test_everything_on_one_core_is_one_launch(make: Make) -> None:
     alone = [layer for layer in joined.report.layers if not layer.task]
     total = sum(layer.latency_ms for layer in (*rows, *alone))
     assert joined.metrics.latency_ms == pytest.approx(total)
-    assert joined.metrics.npu_cycles < 0.9 * apart.metrics.npu_cycles
+    assert joined.metrics.npu_cycles < 0.92 * apart.metrics.npu_cycles
 
 
 def test_what_a_compile_wrote_without_a_table_has_a_launch_per_layer(make: Make) -> None:
