@@ -31,8 +31,10 @@ RUNTIME_ERRORS = (
     ort_errors.RuntimeException,
     ort_errors.EPFail,
     MemoryError,
+    UnicodeDecodeError,
 )
-"""What onnxruntime raises for a model or inputs that it cannot run; they share no base."""
+"""What onnxruntime raises for a model or inputs that it cannot run; they share no base. Where its
+words quote a name of the model that is no text, they cannot even be raised."""
 
 FATAL_ONLY = 4
 """Errors are raised and worded by the caller; the log would repeat them on standard error."""
@@ -107,7 +109,7 @@ def open_session(
         options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (ort_errors.Fail, ort_errors.RuntimeException):
+    except (ort_errors.Fail, ort_errors.RuntimeException, UnicodeDecodeError):
         if not optimize:
             raise
     # Its own rewriting may refuse what it runs as it stands: a branch drawn into the graph gives

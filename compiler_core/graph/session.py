@@ -122,4 +122,7 @@ class FloatSession:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    words = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        words = error.object.decode("utf-8", "replace")
+    return " ".join(words.split())

@@ -71,12 +71,15 @@ def fold_affine(
     ``node`` reads what ``producer`` computes, or a view of it that keeps each value's channel.
 
     Returns:
-        ``False``, with nothing changed, where the folded parameters overflow or names forbid.
+        ``False``, with nothing changed, where the folded parameters overflow, names forbid or the
+        layer has other channels.
     """
     dtype = np.dtype(rewriter.dtype(producer.output) or "float32")
     weight = np.asarray(rewriter.constants[producer.inputs[1]], np.float64)
     given = rewriter.constant(producer, 2)
     bias = np.zeros(scale.size) if given is None else np.asarray(given, np.float64)
+    if bias.shape != scale.shape or scale.size != _channels(producer, weight.shape):
+        return False
     factor = _of_weights(producer, weight.shape, scale)
     with np.errstate(over="ignore", invalid="ignore"):
         new_weight = (weight * factor).astype(dtype)
@@ -96,6 +99,13 @@ def fold_affine(
         rewriter.remove(node)
     rewriter.replace(producer, folded)
     return True
+
+
+def _channels(producer: Node, shape: tuple[int, ...]) -> int:
+    """Output channels of a layer, by its weights."""
+    if is_op(producer, "ConvTranspose"):
+        return shape[1] * int(producer.attributes.get("group", 1))
+    return shape[-1 if producer.domain == NEST_DOMAIN else 0]
 
 
 def _of_weights(
@@ -128,6 +138,8 @@ def _per_channel(
     if any(size != 1 for position, size in enumerate(full) if position != axis):
         return None
     flat = np.asarray(value, np.float64).ravel()
+    if flat.size not in (1, shape[axis]):  # shapes that contradict each other
+        return None
     return np.array(np.broadcast_to(flat, (shape[axis],)))
 
 

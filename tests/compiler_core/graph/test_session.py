@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from compiler_core.errors import InputError
 from compiler_core.graph.exporter import LARGE_BYTES, export_onnx
+from compiler_core.graph.importer import import_model
 from compiler_core.graph.session import FloatSession
 
 
@@ -47,3 +51,17 @@ def test_large_weights_are_only_named(network) -> None:
     whole = export_onnx(network)
     assert {item.name for item in whole.graph.initializer} >= {"kernel", "matrix", "bias"}
     assert not any(item.external_data for item in whole.graph.initializer)
+
+
+def test_words_of_the_runtime_that_are_no_text_are_told(onnx_model) -> None:
+    model = onnx_model(
+        """(float[1, 1, 4, 4] x) => (float[1, 1, 8, 8] y) {
+            y = Resize <mode = "nearest"> (x, , scales)
+        }""",
+        scales=np.array([1, 1, 2, 2], np.float32),
+    )
+    graph = import_model(model)
+    (node,) = graph.nodes
+    bad = replace(node, attributes={**node.attributes, "mode": b"\xff\xfe"})
+    with pytest.raises(InputError, match=r"cannot run graph 'g': .*mode attribute is"):
+        FloatSession(replace(graph, nodes=(bad,)))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.passes.channel_affine import ChannelAffineFolding
+from compiler_core.graph.passes.channel_affine import ChannelAffineFolding, fold_affine
 from compiler_core.graph.passes.dense import DenseForming
+from compiler_core.graph.passes.rewriter import Rewriter
 from tests.compiler_core.graph.passes.arrays import ramp
 
 Build = Callable[..., Graph]
@@ -85,3 +89,22 @@ def test_merges_into_batch_norm(graph_of: Build, rewritten: Check) -> None:
         %y = BatchNormalization(%x, (1.0, 36.0, 16.0, 4.0):float32[4], (-6.0, 14.0, 0.0, -6.0):float32[4], (3.0, -2.0, -0.0, 2.0):float32[4], (4.0, 3.0, 1.0, 3.0):float32[4]) -> float32[N,4,2,2]
         """,
     )
+
+
+def test_leaves_what_has_other_channels(graph_of: Build) -> None:
+    graph = graph_of(
+        """(float[2,3] x) => (float y) {
+            a = MatMul(x, w)
+            y = Add(a, b)
+        }""",
+        w=ramp(3, 4),
+        b=ramp(4),
+    )
+    dense = DenseForming().apply(graph)
+    bias = next(node.inputs[1] for node in dense.nodes if node.op == "Add")
+    wrong = replace(dense, constants={**dense.constants, bias: ramp(7)})
+    assert ChannelAffineFolding().apply(wrong) is wrong
+    rewriter = Rewriter(dense)
+    layer, addition = rewriter.nodes()
+    assert not fold_affine(rewriter, layer, addition, np.ones(7), np.zeros(7))
+    assert rewriter.finish() is dense
