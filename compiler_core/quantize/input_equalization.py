@@ -7,12 +7,13 @@ weights that read it are divided by it: the same function, but every channel use
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.border_writer import BorderWriter, Rewritten
 from compiler_core.quantize.statistics import ChannelStatistics, TensorRange
 from compiler_core.units.names import CPU
 
@@ -21,21 +22,6 @@ _UNEVEN = 8.0
 DENSE = ("Dense", "MatMul", "Gemm")
 
 _Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Rewritten:
-    """A graph changed at its borders.
-
-    Attributes:
-        graph: Computes the same.
-        assignment: With the new nodes, which run on the CPU.
-        ranges: With the new tensors.
-    """
-
-    graph: Graph
-    assignment: Mapping[str, str]
-    ranges: Mapping[str, TensorRange]
 
 
 def equalize_inputs(
@@ -48,56 +34,25 @@ def equalize_inputs(
         assignment: Unit per node.
         ranges: Statistics per tensor; those of channels are needed to equalize them.
     """
-    nodes: list[Node] = []
-    constants, types = dict(graph.constants), dict(graph.types)
-    units, known = dict(assignment), dict(ranges)
-    dynamic = set(graph.dynamic_batch)
+    writer = BorderWriter(graph, assignment, ranges)
     scaled: dict[str, str] = {}
     for node in graph.nodes:
-        source = node.inputs[0] if node.inputs else ""
         factors = _factors(graph, node, assignment, ranges)
         if factors is None:
-            nodes.append(node)
+            writer.nodes.append(node)
             continue
+        source, weights = node.inputs[:2]
         if source not in scaled:
-            fresh, factor = (
-                fresh_name(f"{source}/{kind}", types) for kind in ("equalized", "factors")
-            )
-            scaled[source] = fresh
-            constants[factor] = factors.astype(np.float32)
-            types[factor] = TensorType("float32", constants[factor].shape)
-            types[fresh] = graph.types[source]
-            if source in dynamic:
-                dynamic.add(fresh)
-            name = f"{node.name}/equalize"
-            nodes.append(Node(name, "Mul", (source, factor), (fresh,)))
-            units[name] = CPU
+            factor = writer.constant(f"{source}/factors", factors.astype(np.float32))
+            even = scaled[source] = writer.tensor(source, "equalized")
+            writer.on_cpu("Mul", (source, factor), even, name=f"{node.name}/equalize")
             axis = len(graph.types[source].shape or ()) - 1
-            known[fresh] = scaled_range(ranges[source], factors, axis)
-        weights = node.inputs[1]
-        rows = fresh_name(f"{source}/rows", types)
+            writer.ranges[even] = scaled_range(ranges[source], factors, axis)
         matrix = np.asarray(graph.constants[weights], np.float64)
         divided = matrix / (factors[None, :] if node.attributes.get("transB") else factors[:, None])
-        constants[rows] = divided.astype(graph.constants[weights].dtype)
-        types[rows] = graph.types[weights]
-        nodes.append(replace(node, inputs=(scaled[source], rows, *node.inputs[2:])))
-    if not scaled:
-        return Rewritten(graph, assignment, ranges)
-    changed = replace(
-        graph,
-        nodes=tuple(nodes),
-        constants=constants,
-        types=types,
-        dynamic_batch=frozenset(dynamic),
-    )
-    return Rewritten(changed, units, known)
-
-
-def fresh_name(name: str, taken: Mapping[str, object]) -> str:
-    """``name``, made longer until it is not ``taken``."""
-    while name in taken:
-        name += "_"
-    return name
+        rows = writer.constant(f"{source}/rows", divided.astype(graph.constants[weights].dtype))
+        writer.nodes.append(replace(node, inputs=(scaled[source], rows, *node.inputs[2:])))
+    return writer.finish()
 
 
 def _factors(

@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from compiler_core.graph.attributes import names_read
-from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.assemble import CPU
-from compiler_core.quantize.input_equalization import Rewritten, fresh_name
+from compiler_core.quantize.border_writer import BorderWriter, Rewritten
 from compiler_core.quantize.statistics import ChannelStatistics, TensorRange
 
 _BLOCK = 16
@@ -42,7 +40,7 @@ def split_inputs(
         assignment: Unit per node.
         ranges: Statistics per tensor.
     """
-    writer = _Writer(graph, assignment, ranges)
+    writer = _Splitter(graph, assignment, ranges)
     for node in graph.nodes:
         if _fits(graph, node, assignment, ranges):
             writer.split(node)
@@ -69,49 +67,49 @@ def _fits(
     )
 
 
-class _Writer:
+class _Splitter(BorderWriter):
     """The graph with some inputs split."""
 
     def __init__(
         self, graph: Graph, assignment: Mapping[str, str], ranges: Mapping[str, TensorRange]
     ) -> None:
-        self._graph, self._ranges = graph, dict(ranges)
-        self._units = dict(assignment)
-        self._constants, self._types = dict(graph.constants), dict(graph.types)
-        self._dynamic = set(graph.dynamic_batch)
+        super().__init__(graph, assignment, ranges)
         self._parts: dict[str, str] = {}
-        self.nodes: list[Node] = []
 
     def split(self, node: Node) -> None:
         """Add ``node`` so that it reads two parts."""
         source, weights = node.inputs[0], node.inputs[1]
-        factor = np.float32(_LEVELS / self._ranges[source].absmax)
+        factor = np.float32(_LEVELS / self.ranges[source].absmax)
         if source not in self._parts:
             self._parts[source] = self._add_parts(source, factor)
         matrix = np.asarray(self._graph.constants[weights], np.float64) / factor
         both = np.concatenate([matrix, matrix / _FINER], axis=1).astype(np.float32)
-        name = self._constant(f"{weights}/parts", both)
+        name = self.constant(f"{weights}/parts", both)
         self.nodes.append(replace(node, inputs=(self._parts[source], name, *node.inputs[2:])))
 
     def _add_parts(self, source: str, factor: np.float32) -> str:
         limits = (-_LEVELS - 1.0, float(_LEVELS))
-        scaled = self._node("Mul", (source, self._scalar(source, factor)), source, "scaled")
+        scaled = self.on_cpu(
+            "Mul", (source, self._scalar(source, factor)), self.tensor(source, "scaled")
+        )
         if self._graph.opsets.get("", _ROUND_OPSET) >= _ROUND_OPSET:
-            whole = self._node("Round", (scaled,), source, "whole", clip=limits)
+            whole = self.on_cpu("Round", (scaled,), self.tensor(source, "whole"), clip=limits)
         else:
             magic = self._scalar(source, np.float32(_MAGIC))
             # Clipped before, too: the magic number rounds nothing beyond 2**22.
-            near = self._node("Clip", (scaled,), source, "near", clip=limits)
-            raised = self._node("Add", (near, magic), source, "raised")
-            whole = self._node("Sub", (raised, magic), source, "whole")
-        rest = self._node("Sub", (scaled, whole), source, "rest")
-        finer = self._node("Mul", (rest, self._scalar(source, np.float32(_FINER))), source, "finer")
+            near = self.on_cpu("Clip", (scaled,), self.tensor(source, "near"), clip=limits)
+            raised = self.on_cpu("Add", (near, magic), self.tensor(source, "raised"))
+            whole = self.on_cpu("Sub", (raised, magic), self.tensor(source, "whole"))
+        rest = self.on_cpu("Sub", (scaled, whole), self.tensor(source, "rest"))
+        finer = self.on_cpu(
+            "Mul", (rest, self._scalar(source, np.float32(_FINER))), self.tensor(source, "finer")
+        )
         shape = self._graph.types[source].shape
         assert shape is not None  # of a convolution's input
         channels = shape[1] or 1
-        parts = self._node("Concat", (whole, finer), source, "parts", axis=1)
-        self._types[parts] = TensorType("float32", (shape[0], 2 * channels, *shape[2:]))
-        self._ranges[parts] = self._range(self._ranges[source], float(factor))
+        parts = self.on_cpu("Concat", (whole, finer), self.tensor(source, "parts"), axis=1)
+        self.reshape(parts, (shape[0], 2 * channels, *shape[2:]))
+        self.ranges[parts] = self._range(self.ranges[source], float(factor))
         return parts
 
     def _range(self, known: TensorRange, factor: float) -> TensorRange:
@@ -127,43 +125,5 @@ class _Writer:
             )
         return TensorRange(-float(_LEVELS), float(_LEVELS), channels=axes)
 
-    def _node(
-        self,
-        op: str,
-        inputs: tuple[str, ...],
-        source: str,
-        kind: str,
-        *,
-        clip: tuple[float, float] | None = None,
-        **attributes: object,
-    ) -> str:
-        output = fresh_name(f"{source}/{kind}", self._types)
-        self._types[output] = self._graph.types[source]
-        if source in self._dynamic:
-            self._dynamic.add(output)
-        self.nodes.append(Node(output, op, inputs, (output,), attributes, clip=clip))
-        self._units[output] = CPU
-        return output
-
     def _scalar(self, source: str, value: np.float32) -> str:
-        return self._constant(f"{source}/factor", np.asarray(value))
-
-    def _constant(self, base: str, value: npt.NDArray[np.float32]) -> str:
-        name = fresh_name(base, self._types)
-        self._constants[name] = value
-        self._types[name] = TensorType("float32", value.shape)
-        return name
-
-    def finish(self) -> Rewritten:
-        """The result; the very same graph where nothing was split."""
-        if not self._parts:
-            return Rewritten(self._graph, self._units, self._ranges)
-        used = names_read(self.nodes, self._graph.outputs)
-        changed = replace(
-            self._graph,
-            nodes=tuple(self.nodes),
-            constants={name: value for name, value in self._constants.items() if name in used},
-            types=self._types,
-            dynamic_batch=frozenset(self._dynamic),
-        )
-        return Rewritten(changed, self._units, self._ranges)
+        return self.constant(f"{source}/factor", np.asarray(value))

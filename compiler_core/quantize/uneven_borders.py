@@ -16,13 +16,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.border_writer import BorderWriter, Rewritten
 from compiler_core.quantize.input_equalization import (
     DENSE,
-    Rewritten,
     channel_sizes,
     factors_of,
-    fresh_name,
     scaled_range,
 )
 from compiler_core.quantize.statistics import TensorRange
@@ -89,51 +88,30 @@ def equalize_outputs(
         assignment: Unit per node.
         ranges: Statistics per tensor; those of channels are needed to equalize them.
     """
-    nodes: list[Node] = []
-    constants, types = dict(graph.constants), dict(graph.types)
-    units, known = dict(assignment), dict(ranges)
-    dynamic = set(graph.dynamic_batch)
+    writer = BorderWriter(graph, assignment, ranges)
     for node in graph.nodes:
         if not _is_written_unevenly(graph, node, assignment, ranges):
-            nodes.append(node)
+            writer.nodes.append(node)
             continue
         result = node.output
         sizes = channel_sizes(graph, result, ranges)
         assert sizes is not None  # it is uneven
         factors = factors_of(sizes)
-        even, back = (fresh_name(f"{result}/{kind}", types) for kind in ("even", "factors"))
-        constants[back] = (1 / factors).astype(np.float32)
-        types[back] = TensorType("float32", constants[back].shape)
+        back = writer.constant(f"{result}/factors", (1 / factors).astype(np.float32))
         inputs = list(node.inputs)
         for place, name in enumerate(inputs[1:], 1):
-            if not name:
-                continue
-            fresh = fresh_name(f"{name}/even", types)
-            transposed = place == 1 and node.attributes.get("transB")
-            value = np.asarray(graph.constants[name], np.float64)
-            constants[fresh] = (value * (factors[:, None] if transposed else factors)).astype(
-                graph.constants[name].dtype
-            )
-            types[fresh] = replace(graph.types[name], shape=constants[fresh].shape)
-            inputs[place] = fresh
-        types[even] = types[result]
-        if result in dynamic:
-            dynamic.add(even)
-        name = f"{node.name}/restore"
-        nodes.append(replace(node, inputs=tuple(inputs), outputs=(even,)))
-        nodes.append(Node(name, "Mul", (even, back), (result,)))
-        units[name] = CPU
-        known[even] = scaled_range(ranges[result], factors, len(types[result].shape or ()) - 1)
-    if len(nodes) == len(graph.nodes):
-        return Rewritten(graph, assignment, ranges)
-    changed = replace(
-        graph,
-        nodes=tuple(nodes),
-        constants=constants,
-        types=types,
-        dynamic_batch=frozenset(dynamic),
-    )
-    return Rewritten(changed, units, known)
+            if name:
+                transposed = place == 1 and node.attributes.get("transB")
+                value = np.asarray(graph.constants[name], np.float64)
+                value = value * (factors[:, None] if transposed else factors)
+                own = value.astype(graph.constants[name].dtype)
+                inputs[place] = writer.constant(f"{name}/even", own)
+        even = writer.tensor(result, "even")
+        writer.nodes.append(replace(node, inputs=tuple(inputs), outputs=(even,)))
+        writer.on_cpu("Mul", (even, back), result, name=f"{node.name}/restore")
+        axis = len(graph.types[result].shape or ()) - 1
+        writer.ranges[even] = scaled_range(ranges[result], factors, axis)
+    return writer.finish()
 
 
 def _is_written_unevenly(

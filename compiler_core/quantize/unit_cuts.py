@@ -19,6 +19,7 @@ import numpy.typing as npt
 from compiler_core.errors import InputError
 from compiler_core.graph.attributes import names_read
 from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.quantize.border_writer import fresh_name
 from compiler_core.quantize.channel_classes import (
     ChannelClasses,
     Order,
@@ -29,7 +30,6 @@ from compiler_core.quantize.channel_classes import (
     is_dense,
     out_channels_first,
 )
-from compiler_core.quantize.input_equalization import fresh_name
 from compiler_core.quantize.rounding_damage import channel_damage
 from compiler_core.quantize.statistics import ChannelStatistics, TensorRange
 from compiler_core.quantize.unit_arithmetics import Computing, UnitArithmetics, unit_arithmetics
