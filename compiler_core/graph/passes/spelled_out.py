@@ -10,7 +10,7 @@ operator, one is better than several.
 | InstanceNormalization | LayerNormalization of every channel, then scale and bias (from opset 17) |
 | Sum, Mean, Max, Min of several | one pair after another |
 | ReduceL1, -L2, -SumSquare, -LogSumExp | ReduceSum between functions of one element |
-| LpNormalization | x divided by ReduceL1 or ReduceL2 |
+| LpNormalization | x divided by ReduceL1 or ReduceL2, or the smallest number |
 | Celu | Elu between two factors |
 | Pad by reflection, edges or the other end | Gather along each axis |
 """
@@ -193,10 +193,12 @@ def _norm(s: _Spelling, op: str, axes: list[int], result: tuple[int, ...], keep:
 
 
 def _log_of_sum(s: _Spelling, x: str, where: str, axes: list[int], result: tuple[int, ...]) -> str:
-    """The logarithm of a sum of exponentials, none of which is more than 1."""
+    """The logarithm of a sum of exponentials, none of which is more than 1; infinities stay."""
     reduced = {axis % len(s.shape) for axis in axes}
     rest = tuple(1 if i in reduced else size for i, size in enumerate(s.shape))
-    most = _most(s, x, where, axes, rest)
+    most, largest = _most(s, x, where, axes, rest), np.finfo(np.float32).max
+    most = s.add("Max", [most, s.constant("least", -largest)], rest)
+    most = s.add("Min", [most, s.constant("largest", largest)], rest)
     powers = s.add("Exp", [s.add("Sub", [x, most], s.shape)], s.shape)
     total = s.add("ReduceSum", [powers, where], rest, keepdims=1)
     found = s.add("Add", [s.add("Log", [total], rest), most], rest)
@@ -218,7 +220,9 @@ def _lp_normalization(s: _Spelling) -> bool:
         return False
     rest = tuple(1 if i == axis else size for i, size in enumerate(s.shape))
     size = _norm(s, f"ReduceL{power}", [axis], rest, 1)
-    s.add("Div", [s.node.inputs[0], size], s.shape)
+    # What has no length stays as it is.
+    some = s.add("Max", [size, s.constant("least", np.finfo(np.float32).tiny)], rest)
+    s.add("Div", [s.node.inputs[0], some], s.shape)
     return s.end()
 
 

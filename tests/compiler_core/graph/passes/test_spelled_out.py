@@ -52,11 +52,25 @@ def test_large_exponents_stay_finite() -> None:
     check(m, m.node("ReduceLogSumExp", large, m.array([1], "int64")), "ReduceLogSumExp")
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_exponents_stay(value: float) -> None:
+    m = Model((2, 2))
+    some = m.node("Add", "x0", m.array([[value, value], [0.0, -np.inf]]))
+    check(m, m.node("ReduceLogSumExp", some, m.array([1], "int64")), "ReduceLogSumExp")
+
+
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("axis", [-1, 1])
 def test_lengths_of_one(power: int, axis: int) -> None:
     m = Model((2, 3, 5))
     check(m, m.node("LpNormalization", "x0", axis=axis, p=power), "LpNormalization")
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_what_has_no_length_stays(power: int) -> None:
+    m = Model((2, 3))
+    some_zero = m.node("Mul", "x0", m.array([[0.0], [1.0]]))
+    check(m, m.node("LpNormalization", some_zero, axis=1, p=power), "LpNormalization")
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.4, 3.0])
