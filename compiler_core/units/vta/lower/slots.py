@@ -21,8 +21,9 @@ _NEVER = 1 << 60
 MOST_LOADS = 1.15
 """Loads of a streamed pool over Belady's up to which streaming is worth it.
 
-Chosen on 379 schedules that it changes, drawn for 40 convolutions on `vta` and `vta-pynq`: 2.8 and
-2.9 % fewer cycles in the geometric mean; on 510 others 2.3 and 1.4 % fewer.
+Chosen on 393 drawn schedules that streaming changes, on `vta` and `vta-pynq`, with the layers that
+were timed on a board in view: 2.3 and 1.2 % fewer cycles in the geometric mean. On 419 and 420
+others 2.9 to 3.7 and 1.8 to 2.6 % fewer (`benchmarks/streamed_weights.py --seed 11`, `12`, `13`).
 """
 
 
