@@ -24,18 +24,24 @@ HEADER = "model,granularity,clipping,top1_accuracy_percent,nodes\n"
 def plain_log_ranks(
     candidates: list[Configuration], source: dict[Configuration, float]
 ) -> list[float]:
-    """Reference: one candidate after the other."""
-    found = []
-    for candidate in candidates:
-        distance = {c: sum(x != y for x, y in zip(c, candidate, strict=True)) for c in source}
-        nearest = [c for c in source if distance[c] == min(distance.values())]
-        logs = []
-        for c in nearest:
-            ahead = sum(v > source[c] for v in source.values())
-            equal = sum(v == source[c] for v in source.values())
-            logs.append(np.log(ahead + (equal + 1) / 2))
-        found.append(float(np.mean(logs)))
-    return found
+    """Reference: one candidate after the other; effects by least squares over the measurements and,
+    once for each value of a knob, no effect."""
+    costs = []
+    for value in source.values():
+        ahead = sum(other > value for other in source.values())
+        equal = sum(other == value for other in source.values())
+        costs.append(np.log(ahead + (equal + 1) / 2))
+    mean = np.mean(costs)
+    pairs = sorted({(knob, value) for config in source for knob, value in enumerate(config)})
+    rows = [[float(config[knob] == value) for knob, value in pairs] for config in source]
+    system = np.concatenate([np.array(rows), np.eye(len(pairs))])
+    wanted = np.concatenate([np.array(costs) - mean, np.zeros(len(pairs))])
+    effects = dict(zip(pairs, np.linalg.lstsq(system, wanted)[0], strict=True))
+    measured = dict(zip(source, costs, strict=True))
+    return [
+        measured[c] if c in measured else mean + sum(effects.get(p, 0.0) for p in enumerate(c))
+        for c in candidates
+    ]
 
 
 @given(st.dictionaries(st.sampled_from(SPACE), st.integers(0, 5).map(float), min_size=1))
@@ -59,6 +65,19 @@ def test_equals_come_by_their_ties() -> None:
     ties = list(np.random.default_rng(0).permutation(len(SPACE)))
     assert taught_order(SPACE, [], ties) == list(np.argsort(ties))
     assert taught_order(SPACE, [{}]) == list(range(len(SPACE)))
+
+
+def test_effects_of_knobs_stand_in_for_what_was_not_measured() -> None:
+    """Of what nobody measured, first what has the best value of each knob."""
+    source: dict[Configuration, float] = {
+        ("a", "x", "1"): 50.0,
+        ("a", "y", "1"): 51.0,
+        ("a", "z", "1"): 55.0,
+        ("b", "x", "1"): 53.0,
+        ("a", "x", "2"): 52.0,
+    }
+    order = [SPACE[n] for n in taught_order(SPACE, [source])]
+    assert next(c for c in order if c not in source) == ("b", "z", "2")
 
 
 def test_what_a_source_has_measured_comes_before_what_stands_in() -> None:
