@@ -11,7 +11,7 @@ from compiler_core.configuration.configuration import Configuration, Subject
 from compiler_core.errors import InputError
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
-from compiler_core.partition.plan import read_plan
+from compiler_core.partition.plan import Plan, read_plan
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.assignment import assignments_by_unit, default_assignment
 from compiler_core.quantize.unit_arithmetics import unit_arithmetics
@@ -27,16 +27,16 @@ def with_plan(
     configuration: Configuration,
     model: FloatModel,
     target: Target,
-    plan: Path | None = None,
+    plan: Path | Plan | None = None,
     progress: Progress = lambda _: None,
 ) -> Configuration:
     """A configuration whose plan says where everything runs.
 
     Args:
-        configuration: Its own plan holds where no file is given.
+        configuration: Its own plan holds where no other is given.
         model: What is compiled.
         target: The machine.
-        plan: File; nodes that it leaves free are placed.
+        plan: Plan, or file of one; nodes that it leaves free are placed.
         progress: Told what is being done.
 
     Raises:
@@ -109,7 +109,7 @@ def _planned(
     configuration: Configuration,
     model: FloatModel,
     target: Target,
-    plan: Path | None,
+    plan: Path | Plan | None,
     progress: Progress,
 ) -> Configuration:
     if plan is None and configuration.plan and not target.npu_cores:
@@ -135,7 +135,7 @@ def _planned(
             f"target {target.name!r} has no NPU: every operator runs on its CPU, without a plan",
             hint="leave --plan out",
         )
-    given = read_plan(plan)
+    given = plan if isinstance(plan, Plan) else read_plan(plan)
     subjects = Subject(model.name, model.digest), Subject(target.name, target.digest)
     check_subjects(given, *subjects)
     planned = planned_assignment(

@@ -24,6 +24,7 @@ from compiler_core.graph.sampling import check_samples
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import require_free, write_package
 from compiler_core.partition.configured import with_plan
+from compiler_core.partition.plan import Plan
 from compiler_core.precision.report import (
     FORMATS_FILE,
     FormatsReport,
@@ -74,6 +75,9 @@ class Compilation:
             run graphs of their own: what they cost is in no number.
         warnings: What makes the result doubtful, one line each.
         formats: Number formats of the operators, where they were chosen by the clock.
+        damage: What the plan does to weights, where it was looked for within a limit: squared
+            error, as a share of what is done where every layer has its weights on a unit of fewest
+            bits.
     """
 
     folder: Path
@@ -89,6 +93,7 @@ class Compilation:
     unpriced: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     formats: FormatsReport | None = None
+    damage: float | None = None
 
     def __repr__(self) -> str:
         costs = self.metrics.costs
@@ -113,6 +118,7 @@ def compile(  # noqa: A001 - the verb of the command line
     *,
     config: PathName | Configuration | None = None,
     plan: PathName | None = None,
+    most_damage: float | None = None,
     calibration: Data | None = None,
     profile: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -132,6 +138,8 @@ def compile(  # noqa: A001 - the verb of the command line
         config: Configuration or lock file; the untuned default without: of quantization the first
             scheme of a ladder that is good enough on the calibration data.
         plan: Plan file; nodes that it leaves free are placed where they cost least.
+        most_damage: In the place of a plan, on units of different precision: a limit as of
+            :func:`~nest_tune.api.planning_within.best_plan_within`, whose plan is taken.
         calibration: Samples of the inputs, float32 in the model's layout, samples first: an
             ``.npz`` file or arrays by input (``x`` stands for the only input). Needed unless the
             configuration holds exponents, or is a lock file, which names them.
@@ -198,8 +206,8 @@ def compile(  # noqa: A001 - the verb of the command line
             calibration, source.graph, states or {}, float_run(source.graph, threads)
         )
         check_samples(source.graph, samples)
-    where = None if plan is None else Path(plan)
     is_planned = bool(configuration.plan)
+    where, damage = _asked_plan(plan, most_damage, configuration, (path, chip, found), progress)
     configuration = with_plan(configuration, source, chip, where, progress)
     arithmetic = target_arithmetic(chip)
     if calibration is not None:
@@ -238,18 +246,48 @@ def compile(  # noqa: A001 - the verb of the command line
     progress(f"writing {folder}")
     write_package(compiled, folder, texts)
     made = compilation(compiled, folder)
-    clock = made.metrics.by_clock
+    told = (*unsearched, *warnings, *_doubts(made))
+    return replace(made, warnings=told, formats=formats, damage=damage)
+
+
+def _asked_plan(
+    plan: PathName | None,
+    most_damage: float | None,
+    configuration: Configuration,
+    problem: tuple[Path, Target, Mapping[str, tuple[int, ...]]],
+    progress: Progress,
+) -> tuple[Path | Plan | None, float | None]:
+    """The plan that is asked for beside a configuration, a file or one within a limit on damage,
+    and what the latter does."""
+    if most_damage is None:
+        return None if plan is None else Path(plan), None
+    if plan is not None or configuration.plan:
+        raise InputError(
+            "a limit on damage, and a plan or a configuration that says where layers run",
+            hint="leave one of them out",
+        )
+    # Loaded here: search spaces are for what is searched.
+    from nest_tune.api.plan_problem import PlanProblem
+    from nest_tune.api.planning_within import plan_within
+
+    model, target, shapes = problem
+    limited = plan_within(
+        PlanProblem(model, target, configuration=configuration, shapes=shapes, progress=progress),
+        most_damage,
+    )
+    return limited.plan, limited.damage
+
+
+def _doubts(made: Compilation) -> tuple[str, ...]:
+    """What makes the numbers of a package doubtful."""
+    clock, nodes = made.metrics.by_clock, made.unpriced
     doubts = () if clock is None else clock.warnings
-    told = (*unsearched, *warnings, *_unpriced_warnings(made.unpriced), *doubts)
-    return replace(made, warnings=told, formats=formats)
-
-
-def _unpriced_warnings(nodes: Sequence[str]) -> tuple[str, ...]:
     if not nodes:
-        return ()
+        return tuple(doubts)
     return (
         f"{len(nodes)} operators have results whose shape is known only when the model runs, or "
         f"graphs of their own: what they cost is in no number here (first: {nodes[0]!r})",
+        *doubts,
     )
 
 

@@ -38,6 +38,7 @@ class PlanProblem:
     Args:
         model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
+        configuration: In the place of the file that ``asked`` may name.
         progress: Told what is being done.
         asked: See :class:`~nest_tune.api.asked.PlanSettings`.
 
@@ -50,6 +51,7 @@ class PlanProblem:
         model: Model,
         target: str | Target,
         *,
+        configuration: Configuration | None = None,
         progress: Progress = lambda _: None,
         **asked: Unpack[PlanSettings],
     ) -> None:
@@ -59,7 +61,9 @@ class PlanProblem:
         if cpu_table is not None:
             chip = replace(chip, cpu_table=host_costs().read_table(Path(cpu_table)))
         self.chip = chip
-        self._given = Configuration() if config is None else read_configuration(Path(config))
+        self._given = configuration or Configuration()
+        if config is not None:
+            self._given = read_configuration(Path(config))
         self._source: FloatModel = loaded_model(model, said["shapes"], calibration)
         self._calibration = calibration
         self._progress = progress

@@ -22,7 +22,9 @@ from nest_tune.cli.options import (
     parse_states,
 )
 from nest_tune.cli.output import console, launches_text, print_json, progress
+from nest_tune.cli.plan_job import parse_damage
 from nest_tune.cli.tables import print_table
+from nest_tune.figures import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +80,13 @@ def compile_(
         Path | None,
         typer.Option(metavar="plan.toml", help="Plan; nodes that it leaves free are placed."),
     ] = None,
+    most_damage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="10%",
+            help="On units of different precision: the plan of plan best --most-damage.",
+        ),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -123,7 +132,7 @@ def compile_(
 
         what = f"target {target}" if target is not None else f"{config}"
         given = {"--study": study, "--plan": plan, "--profile": profile, "--emit": emit}
-        refuse(what, {**given, "--state": state})
+        refuse(what, {**given, "--state": state, "--most-damage": most_damage})
         if model is None and config is not None:
             from nest_tune.ci.source_lock import named_by_sources
 
@@ -157,6 +166,7 @@ def compile_(
         output,
         config=configuration,
         plan=plan,
+        most_damage=None if most_damage is None else parse_damage(most_damage, plan=plan),
         calibration=calibration,
         profile=profile,
         shapes=shapes,
@@ -244,6 +254,7 @@ def _document(compiled: Compilation) -> dict[str, Any]:
         "unpriced": list(compiled.unpriced),
         **scheme_record(configuration.scheme),
         "warnings": list(compiled.warnings),
+        **({} if compiled.damage is None else {"damage": compiled.damage}),
         **_formats_document(compiled),
     }
 
@@ -289,6 +300,9 @@ def _print_summary(compiled: Compilation) -> None:
         ("segments", f"{npu} NPU, {len(compiled.segments) - npu} CPU"),
     ):
         out.print(f"{label:<10} {value}", markup=False, soft_wrap=True)
+    if compiled.damage is not None:
+        text = f"{percent(compiled.damage)} of what fewest bits do to all weights"
+        out.print(f"damage     {text}", soft_wrap=True)
     _print_quality(compiled)
     _print_causes(compiled)
 

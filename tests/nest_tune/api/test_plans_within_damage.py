@@ -65,3 +65,43 @@ def test_a_limit_needs_units_of_different_precision(synthetic: ModuleType, tmp_p
     for target in ("vta", "vta-aim", "vta-int4"):
         with pytest.raises(InputError, match="as many bits"):
             best_plan_within(model, target, 0.1)
+
+
+def test_a_compile_takes_a_limit_in_the_place_of_a_plan(
+    synthetic: ModuleType, tmp_path: Path
+) -> None:
+    model = synthetic.write("residual", tmp_path)
+    samples = synthetic.samples("residual", 4)
+    limited = nest_tune.compile(
+        model, "vta-duo", tmp_path / "limited", most_damage=0.5, calibration=samples
+    )
+    plan = tmp_path / "plan.toml"
+    best_plan_within(model, "vta-duo", 0.5).write_plan(plan)
+    planned = nest_tune.compile(
+        model, "vta-duo", tmp_path / "planned", plan=plan, calibration=samples
+    )
+    assert limited.damage is not None
+    assert 0 < limited.damage <= 0.5
+    assert planned.damage is None
+    assert limited.configuration == planned.configuration
+    assert limited.metrics == planned.metrics
+
+
+def test_a_limit_beside_what_says_where_layers_run_is_refused(
+    synthetic: ModuleType, tmp_path: Path
+) -> None:
+    model, out = synthetic.write("residual", tmp_path), tmp_path / "out"
+    samples, plan = synthetic.samples("residual", 2), tmp_path / "plan.toml"
+    best_plan_within(model, "vta-duo", 0.0).write_plan(plan)
+    with pytest.raises(InputError, match="and a plan"):
+        nest_tune.compile(model, "vta-duo", out, most_damage=0.5, plan=plan, calibration=samples)
+    made = nest_tune.compile(model, "vta-duo", out, plan=plan, calibration=samples)
+    with pytest.raises(InputError, match="a configuration that says where layers run"):
+        nest_tune.compile(
+            model,
+            "vta-duo",
+            out,
+            most_damage=0.5,
+            config=made.configuration,
+            calibration=samples,
+        )

@@ -61,6 +61,21 @@ def document(output: str, name: str) -> dict[str, Any]:
     return parsed
 
 
+def test_compile_within_a_limit_on_damage_says_what_is_done(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    options = ["--calibration", data / "calib.npz", "-o", tmp_path / "p", "--most-damage", "50%"]
+    code, out, _ = run("compile", data / "residual.onnx", "--target", "vta-duo", *options)
+    assert code == 0
+    assert "of what fewest bits do to all weights" in out
+    code, _, err = run("compile", data / "residual.onnx", "--target", "vta", *options)
+    assert code == 2
+    assert "as many bits" in err
+    code, _, err = run("compile", data / "residual.onnx", "--target", "cortex-m4", *options)
+    assert code == 2
+    assert "--most-damage" in err
+
+
 def test_compile_reports_metrics_and_progress_apart(run: Run, data: Path, tmp_path: Path) -> None:
     code, out, err = run(
         "compile", data / "residual.onnx", "--target", "vta", "--calibration", data / "calib.npz",
