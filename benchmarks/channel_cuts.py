@@ -10,12 +10,19 @@ For every layer of a network the costs of all cuts that blocks allow are compare
 Both minimize cycles under one budget of damage: the squared error that rounding to 4 bits leaves of
 a channel's weights, per squared weight of the layer, summed over layers; a budget is a part of what
 all layers in 4 bits do. Layers without weights run where they are faster.
+
+*joint* sorts the channels of each layer for itself. What is built cannot: tensors that are added,
+or read channel by channel, share an order, and one that is handed out has the model's. So beside it
+stand what the classes of :mod:`compiler_core.quantize.channel_classes` leave (an order for all of a
+class, by the damage of all), the same where a copy that is paid for may give a layer an order of
+its own (a 1x1 convolution with one 1 in each row, exact in 4 bits, cut over both cores), and both
+with and without cuts of layers whose input the CPU lays out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +34,11 @@ from benchmarks.cut_layer import (
     measured_cut,
 )
 from compiler_core.compile.sources import FloatModel
+from compiler_core.graph.ir import Graph
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.channel_classes import ChannelClasses
 from compiler_core.quantize.channel_exponents import least_error_channel_exponents
 from compiler_core.quantize.exponents import MOST_CLIPPING, Granularity
 from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerMaxPool, IntegerSegment
@@ -38,6 +47,7 @@ from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.targets.target import Target
 from compiler_core.tensor.from_integer import conv_terms, max_pool_terms
 from compiler_core.tensor.value_ranges import value_ranges
+from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
 from compiler_core.units.vta.legality.bound import lower_bound
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.lower.layer import measure_layer
@@ -49,6 +59,7 @@ BINS = 4000
 """Steps of the damage budget in the optimum."""
 
 Machines = tuple[VtaCore, VtaCore]
+_Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -63,12 +74,21 @@ class Choice:
 
 @dataclass(frozen=True)
 class LayerChoices:
-    """What each side can choose for a layer."""
+    """What each side can choose for a layer; ``ordered`` is *joint* with the orders that classes of
+    tensors leave, ``copied`` the same with copies that are paid for; ``stem`` is whether the CPU
+    lays out its input."""
 
     name: str
     shape: str
     joint: tuple[Choice, ...]
     staged: tuple[Choice, ...]
+    ordered: tuple[Choice, ...] = ()
+    copied: tuple[Choice, ...] = ()
+    stem: bool = False
+
+    def whole_stem(self, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        """Choices without cuts, where this is a stem."""
+        return tuple(c for c in choices if c.launches == 1) if self.stem else choices
 
 
 @dataclass(frozen=True)
@@ -100,30 +120,85 @@ def network_choices(
     scheme = QuantizationScheme(granularity=Granularity.CHANNEL)
     plan = default_assignment(model.graph, arithmetic=arithmetic)
     quantized = apply_profile(model.graph, plan, profile, scheme, arithmetic=arithmetic).quantized
+    segments = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
+    orders = ClassOrders(model.graph, [own for part in segments for own in part.operators])
+    written = {own.output for part in segments for own in part.operators}
     found = []
-    for part in quantized.segments:
-        if not isinstance(part, IntegerSegment):
-            continue
+    for part in segments:
         ranges = value_ranges(list(part.operators))
         for operator in part.operators:
             if isinstance(operator, IntegerConcat):
                 continue
             shape = quantized.tensors[operator.input].shape
             known = ranges.get(operator.input, (-128, 127))
-            found.append(_layer(operator, shape, known, (first, second), measured=measured))
+            source = _Source(shape, known, operator.input not in written)
+            found.append(_layer(operator, source, (first, second), orders, measured=measured))
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a layer reads: its extents, its values, and whether the CPU lays it out."""
+
+    shape: tuple[int, int, int, int]
+    known: tuple[int, int]
+    is_laid_out: bool
+
+
+class ClassOrders:
+    """Orders of channels that layers of a graph share.
+
+    Args:
+        graph: Of the float model.
+        operators: All layers.
+    """
+
+    def __init__(self, graph: Graph, operators: Sequence[object]) -> None:
+        self._classes = ChannelClasses(graph)
+        self._output = {node.name: node.output for node in graph.nodes}
+        self._lost: dict[str, list[_Floats]] = {}
+        for own in operators:
+            if isinstance(own, IntegerConv) and own.name in self._output:
+                members = self._lost.setdefault(self._classes.of(self._output[own.name]), [])
+                members.append(channel_damage(own))
+
+    def damage(self, operator: IntegerConv, lost: _Floats) -> _Floats:
+        """Of a layer with so many channels in 4 bits, ``float64[O + 1]``: those of least damage to
+        all of its class, or the last ones where the order is the model's."""
+        output = self._output.get(operator.name)
+        order = np.argsort(lost, kind="stable")
+        if output is not None and not self._classes.is_free(output):
+            order = np.arange(len(lost))[::-1]
+        elif output is not None:
+            members = self._lost[self._classes.of(output)]
+            order = np.argsort(np.sum(members, axis=0), kind="stable")
+        return np.concatenate([[0.0], np.cumsum(lost[order])])
+
+
+def _copy_choice(workload: ConvWorkload, machines: Machines, *, measured: bool) -> tuple[int, int]:
+    """Cycles and launches of the copy that brings a layer's output into another order."""
+    window = Window((1, 1))
+    channels, epilogue = workload.out_channels, Epilogue(0, False, False, False)
+    size = workload.out_height, workload.out_width
+    copy = ConvWorkload(workload.batch, channels, *size, channels, window, 1, epilogue)
+    rows = []
+    for first in channel_cuts(copy, machines):
+        cut = ChannelCut(copy, first)
+        cycles = measured_cut(cut, machines).cycles if measured else bound_cycles(cut, machines)
+        rows.append((cycles, 1 + (0 < first < channels)))
+    return min(rows)
 
 
 def _layer(
     operator: IntegerConv | IntegerMaxPool,
-    shape: tuple[int, int, int, int],
-    known: tuple[int, int],
+    source: _Source,
     machines: Machines,
+    orders: ClassOrders,
     *,
     measured: bool,
 ) -> LayerChoices:
     if isinstance(operator, IntegerMaxPool):
-        pool, _ = max_pool_terms(operator, shape)
+        pool, _ = max_pool_terms(operator, source.shape)
         cycles = []
         for machine in machines:
             seen = in_vectors(pool, machine.geometry)
@@ -133,8 +208,8 @@ def _layer(
             else:
                 cycles.append(lower_bound(seen, machine).cycles)
         only = (Choice(min(cycles), 0.0, 1, 0),)
-        return LayerChoices(operator.name, pool.shape, only, only)
-    workload = conv_terms(operator, shape, known).workload
+        return LayerChoices(operator.name, pool.shape, only, only, only, only)
+    workload = conv_terms(operator, source.shape, source.known, entry=source.is_laid_out).workload
     shift = None if operator.residual is None else operator.residual_shift
     outputs = workload.out_channels
     # Equal weights on the diagonal are as exact in 4 bits, or nearly so.
@@ -149,7 +224,25 @@ def _layer(
     whole = min(choices, key=lambda choice: (choice.cycles, choice.launches))
     in_four = Choice(whole.cycles, float(order[-1]), whole.launches, whole.first)
     in_eight = next(choice for choice in choices if choice.first == outputs)
-    return LayerChoices(operator.name, workload.shape, tuple(choices), (in_eight, in_four))
+    ruled = orders.damage(operator, lost)
+    ordered = [replace(own, damage=float(ruled[outputs - own.first])) for own in choices]
+    copied = list(ordered)
+    if any(own.damage < other.damage for own, other in zip(choices, ordered, strict=True)):
+        cycles, launches = _copy_choice(workload, machines, measured=measured)
+        copied += [
+            replace(own, cycles=own.cycles + cycles, launches=own.launches + launches)
+            for own in choices
+            if 0 < own.first < outputs
+        ]
+    return LayerChoices(
+        operator.name,
+        workload.shape,
+        tuple(choices),
+        (in_eight, in_four),
+        tuple(ordered),
+        tuple(copied),
+        source.is_laid_out,
+    )
 
 
 def channel_damage(operator: IntegerConv) -> npt.NDArray[np.float64]:
@@ -215,3 +308,25 @@ def print_cuts(model: FloatModel, profile: Profile, target: Target, *, measured:
                 f"{item.budget:8.0%} {item.joint_cycles:12,.0f} {item.staged_cycles:12,.0f} "
                 f"{item.value:8.4f}"
             )
+        print_orders(layers, overhead, budgets)
+
+
+def print_orders(
+    layers: Sequence[LayerChoices], launch_cycles: float, budgets: Sequence[float]
+) -> None:
+    """Prints the least ratio with each restriction of what is built."""
+    for stems in ("whole", "cut"):
+        for name in ("ordered", "copied", "joint"):
+            ruled = [replace(layer, joint=_choices(layer, name, stems)) for layer in layers]
+            best = min(ratios(ruled, launch_cycles, budgets), key=lambda item: item.value)
+            text = {
+                "ordered": "orders of classes",
+                "copied": "copies paid for",
+                "joint": "own orders for nothing",
+            }[name]
+            print(f"  stems {stems:5} {text:24} {best.value:.4f} at {best.budget:.0%}", flush=True)
+
+
+def _choices(layer: LayerChoices, name: str, stems: str) -> tuple[Choice, ...]:
+    choices: tuple[Choice, ...] = getattr(layer, name)
+    return layer.whole_stem(choices) if stems == "whole" else choices

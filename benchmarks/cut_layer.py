@@ -50,7 +50,7 @@ class ChannelCut:
         return tuple(found)
 
     def _of(self, channels: int) -> ConvWorkload:
-        w = replace(self.workload, out_channels=channels, entry=False)
+        w = replace(self.workload, out_channels=channels)
         return w if w.groups == 1 else replace(w, in_channels=channels, groups=channels)
 
 

@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--max-accuracy-drop", type=float, default=0.01)
+    parser.add_argument("--holdout", help="share of the samples that only reports")
     parser.add_argument("--tile", action="store_true")
     parser.add_argument("--cuts", choices=("bound", "measured", "judged", "searched"))
     arguments = parser.parse_args()
@@ -240,6 +241,7 @@ def main() -> None:
         calibration=arguments.calibration,
         evaluation=arguments.evaluation,
         max_accuracy_drop=str(arguments.max_accuracy_drop),
+        holdout=arguments.holdout,
         spaces=("quantization", "partition", *["tiling"] * arguments.tile),
         trials=arguments.trials,
         jobs=arguments.jobs,
@@ -283,21 +285,34 @@ def compare_cuts(settings: StudySettings, seeds: Sequence[int]) -> None:
         for seed in seeds:
             base = replace(settings, seed=seed, storage=f"sqlite:///{Path(folder) / 'cuts.db'}")
             ours = run(replace(base, name="joint"))
+            trials, theirs = staged_plus(base, ground, run, fastest)
             best = fastest(ours.trials)
-            _, theirs = staged_plus(base, ground, run, fastest)
             shown = [ours.trials[0].metrics[LATENCY]]
             shown += [inf if t is None else t.metrics[LATENCY] for t in (best, theirs)]
-            ratio = shown[1] / shown[2] if isfinite(shown[2]) else 0.0
             line = "".join(f" {value:12.4f}" for value in shown)
-            print(f"{seed:4}{line} {ratio:8.4f}", flush=True)
-            for name, trial in (("joint", best), ("staged+", theirs)):
-                if trial is not None:
-                    drop = trial.metrics[TrialMetric.ACCURACY_DROP.value]
-                    print(f"      {name}: drop {drop:.4f}, {shared_count(ground, trial)}")
-            if isfinite(ratio) and ratio > 0:
-                ratios.append(ratio)
+            if best is not None and theirs is not None:
+                ratios.append(shown[1] / shown[2])
+                line += f" {ratios[-1]:8.4f}"
+            print(f"{seed:4}{line}", flush=True)
+            for name, found, own in (("joint", best, ours.trials), ("staged+", theirs, trials)):
+                print(f"      {name}: {told(ground, found, own)}", flush=True)
     if ratios:
         print(f"joint / staged+: geomean {statistics.geometric_mean(ratios):.4f}")
+
+
+def told(ground: Ground, found: OuterTrial | None, trials: Sequence[OuterTrial]) -> str:
+    """What a side chose, or how near it came to the limit."""
+    if found is not None:
+        drop = found.metrics[TrialMetric.ACCURACY_DROP.value]
+        return f"drop {drop:.4f}, {shared_count(ground, found)}"
+    measured = [t for t in trials if t.outcome.is_measured and t.settled]
+    if not measured:
+        return f"none of {len(trials)} trials measured"
+    nearest = most_accurate(measured)
+    drop, latency = nearest.metrics[TrialMetric.ACCURACY_DROP.value], nearest.metrics[LATENCY]
+    return (
+        f"none of {len(trials)} trials within the limit; nearest {latency:.4f} ms, drop {drop:.4f}"
+    )
 
 
 def shared_count(ground: Ground, trial: OuterTrial) -> str:

@@ -1,18 +1,23 @@
 """Joint against staged+ choice of precision and cuts without a sampler: the cost tables' optima at
-several prices of damage, each compiled and judged.
+several prices of damage, judged, and compiled where they keep the limit.
 
 - *joint*: optima with every way of sharing an operator.
 - *staged+*: optima of whole operators; the fastest within the limit keeps its scheme and where
   layers run, and those on the unit of fewest levels are cut over both units in the ways of least
   time, then in those of least damage that cost no time beside staying whole.
 
-All are around the same placements, under one scheme: scales per channel by least error, GPTQ.
+All are around the same placements, under one scheme: scales per channel by least error, GPTQ. Of a
+side's optima, sorted by damage, the one of most damage within the limit is looked for by halving,
+and the next ones behind it are judged, too: accuracy falls with damage but for chance. A side that
+has nothing within the limit says how near it came. What each side chooses is judged once more on
+the part of the samples that only reports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf, isfinite
 
 from compiler_core.partition.best import prepare, untuned
 from compiler_core.quantize.exponents import Granularity
@@ -41,18 +46,29 @@ PRICES = 40
 """So many prices are tried; many of them choose alike."""
 
 
+_BEHIND = 2
+"""So many optima of more damage than the most that kept the limit are judged."""
+
+
 @dataclass(frozen=True)
 class Judged:
-    """A placement, compiled and judged."""
+    """A placement, judged; compiled where it keeps the limit.
+
+    Attributes:
+        shared: The placement.
+        drop: Accuracy that it loses.
+        latency_ms, npu_cycles: Of its package; infinite and 0 where it loses too much.
+    """
 
     shared: Shared
-    latency_ms: float
-    npu_cycles: int
     drop: float
+    latency_ms: float = inf
+    npu_cycles: int = 0
 
-    def keeps(self, limit: float) -> bool:
-        """Whether it loses no more accuracy than that."""
-        return self.drop <= limit + 1e-9
+    @property
+    def keeps(self) -> bool:
+        """Whether it loses no more accuracy than the limit."""
+        return isfinite(self.latency_ms)
 
 
 class Comparison:
@@ -60,9 +76,11 @@ class Comparison:
 
     Args:
         subjects: Model, target, data.
+        limit: Accuracy that may be lost.
     """
 
-    def __init__(self, subjects: Subjects) -> None:
+    def __init__(self, subjects: Subjects, limit: float) -> None:
+        self._limit = limit + 1e-9
         self._bench = Bench(subjects)
         graph, target, joins = self._bench.model.graph, self._bench.target, subjects.merges
         self._evaluator = prepare(graph, target, joins_layers=joins, packaged=True)
@@ -79,29 +97,41 @@ class Comparison:
         return self._space.placement(best), untuned(self._evaluator)
 
     def judged(self, shared: Shared) -> Judged:
-        """A placement by its package and on all evaluation samples."""
+        """A placement on all samples that choose, and by its package."""
         point = self._placements.point(shared)
         if point not in self._known:
-            decisions = {
-                "quantization": scheme_document(SCHEME),
-                "partition": self._placements.assignment(point),
-            }
-            metrics = self._bench.metrics(self._bench.compiled(decisions, {}))
+            decisions = self._decisions(shared)
             drop = self._float - self._bench.accuracy(decisions, 0).value
-            self._known[point] = Judged(
-                shared, metrics["latency_ms"], int(metrics["npu_cycles"]), drop
-            )
+            self._known[point] = Judged(shared, drop)
+            if drop <= self._limit:
+                metrics = self._bench.metrics(self._bench.compiled(decisions, {}))
+                own = metrics["latency_ms"], int(metrics["npu_cycles"])
+                self._known[point] = Judged(shared, drop, *own)
         return self._known[point]
 
+    def reported(self, judged: Judged) -> float | None:
+        """Accuracy that is lost on the samples that only report; ``None`` without any."""
+        if self._bench.reporting is None:
+            return None
+        own = self._bench.reported(self._decisions(judged.shared)).value
+        return self._bench.reported(None).value - own
+
+    def _decisions(self, shared: Shared) -> dict[str, object]:
+        assignment = self._placements.assignment(self._placements.point(shared))
+        return {"quantization": scheme_document(SCHEME), "partition": assignment}
+
     def joint(self, start: Placement) -> Iterator[Judged]:
-        """Optima with every way, those of least damage first."""
-        for shared in self._guesses(self._ways).around(start):
-            yield self.judged(shared)
+        """Optima with every way."""
+        return self._within(self._guesses(self._ways).around(start))
 
     def whole(self, start: Placement) -> Iterator[Judged]:
-        """Optima of whole operators, those of least damage first."""
-        for shared in self._guesses({}).around(start):
-            yield self.judged(shared)
+        """Optima of whole operators."""
+        return self._within(self._guesses({}).around(start))
+
+    def _within(self, offers: Sequence[Shared]) -> Iterator[Judged]:
+        """Of offers, those of least damage first, what is judged."""
+        for at in sought(len(offers), lambda at: self.judged(offers[at]).keeps):
+            yield self.judged(offers[at])
 
     def cut(self, chosen: Judged) -> Iterator[Judged]:
         """The second stage: layers of fewest levels over both units."""
@@ -140,43 +170,71 @@ class Comparison:
         return Guesses(self._evaluator, ways, joins_layers=self._joins, prices=PRICES)
 
 
-def fastest(found: Sequence[Judged], limit: float) -> Judged | None:
+def sought(count: int, keeps: Callable[[int], bool]) -> Iterator[int]:
+    """Numbers that are looked at for the last one that keeps a limit, where those before it do but
+    for chance: halving, then the next ones behind the first that was seen to break it."""
+    low, high, seen = -1, count, set[int]()
+    while high - low > 1:
+        middle = (low + high) // 2
+        seen.add(middle)
+        yield middle
+        low, high = (middle, high) if keeps(middle) else (low, middle)
+    yield from (at for at in range(high + 1, min(count, high + _BEHIND)) if at not in seen)
+
+
+def fastest(found: Sequence[Judged]) -> Judged | None:
     """Of those within the limit."""
-    kept = [item for item in found if item.keeps(limit)]
+    kept = [item for item in found if item.keeps]
     return min(kept, key=lambda item: item.latency_ms, default=None)
 
 
 def compare(subjects: Subjects, limit: float) -> None:
-    """Prints what both sides come to, and all that was judged."""
-    comparison = Comparison(subjects)
+    """Prints what both sides come to, around each placement and in all."""
+    comparison = Comparison(subjects, limit)
+    best: dict[str, list[Judged]] = {"staged+": [], "joint": []}
     for label, start in zip(("best plan", "all on the units"), comparison.starts(), strict=True):
         print(f"around: {label}", flush=True)
         sides: dict[str, list[Judged]] = {"staged+": [], "joint": []}
         for item in comparison.whole(start):
             sides["staged+"].append(_shown("whole", item))
-        first = fastest(sides["staged+"], limit)
-        if first is not None:
-            for item in comparison.cut(first):
-                sides["staged+"].append(_shown("cut", item))
+        first = fastest(sides["staged+"])
+        for item in () if first is None else comparison.cut(first):
+            sides["staged+"].append(_shown("cut", item))
         for item in comparison.joint(start):
             sides["joint"].append(_shown("joint", item))
-        best = {name: fastest(found, limit) for name, found in sides.items()}
-        counts = {name: len(found) for name, found in sides.items()}
-        ours, theirs = best["joint"], best["staged+"]
-        if ours is not None and theirs is not None:
-            print(
-                f"joint {ours.latency_ms:.4f} ms of {counts['joint']}, staged+ "
-                f"{theirs.latency_ms:.4f} ms of {counts['staged+']}: "
-                f"{ours.latency_ms / theirs.latency_ms:.4f}; cycles of the units "
-                f"{ours.npu_cycles / theirs.npu_cycles:.4f}",
-                flush=True,
-            )
+        print_ratio(sides)
+        for name, found in sides.items():
+            best[name] += found
+    print("around both")
+    print_ratio(best)
+    for name, found in best.items():
+        chosen = fastest(found)
+        told = None if chosen is None else comparison.reported(chosen)
+        if told is not None:
+            print(f"{name}: drop {told:+.4f} on the samples that only report", flush=True)
+
+
+def print_ratio(sides: Mapping[str, Sequence[Judged]]) -> None:
+    """Joint over staged+, or which of them has nothing within the limit and how near it came."""
+    chosen = {name: fastest(found) for name, found in sides.items()}
+    for name, own in chosen.items():
+        if own is None:
+            nearest = min(item.drop for item in sides[name])
+            print(f"{name}: none of {len(sides[name])} within the limit, least drop {nearest:+.4f}")
+    ours, theirs = chosen["joint"], chosen["staged+"]
+    if ours is not None and theirs is not None:
+        print(
+            f"joint {ours.latency_ms:.4f} ms of {len(sides['joint'])}, staged+ "
+            f"{theirs.latency_ms:.4f} ms of {len(sides['staged+'])}: "
+            f"{ours.latency_ms / theirs.latency_ms:.4f}; cycles of the units "
+            f"{ours.npu_cycles / theirs.npu_cycles:.4f}",
+            flush=True,
+        )
 
 
 def _shown(label: str, item: Judged) -> Judged:
+    costs = f"{item.latency_ms:9.4f} ms {item.npu_cycles:12,} cycles" if item.keeps else "too much"
     print(
-        f"  {label:6} {item.latency_ms:9.4f} ms {item.npu_cycles:12,} cycles, "
-        f"drop {item.drop:+.4f}, {len(item.shared.ways)} shared",
-        flush=True,
+        f"  {label:6} {costs:34} drop {item.drop:+.4f}, {len(item.shared.ways)} shared", flush=True
     )
     return item

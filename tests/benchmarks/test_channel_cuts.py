@@ -81,3 +81,34 @@ def test_choices_of_a_network(repository: Path, measured: bool) -> None:
         assert all(choice.damage >= 0 for choice in layer.joint)
     (whole,) = ratios(layers, 0.0, [1.0])
     assert 0.99 < whole.value <= 1.0
+
+
+def test_orders_of_classes_and_copies_are_no_better_than_orders_for_nothing(
+    repository: Path,
+) -> None:
+    """Digits adds tensors, so that some layers share an order; the sort of each is the least."""
+    folder = repository / "examples" / "digits"
+    model = load_model(folder / "model.onnx")
+    data = {model.graph.inputs[0]: read_npz(folder / "calib.npz")["x"]}
+    layers = network_choices(
+        model, profile_model(model.graph, data), load_target("vta-duo"), measured=False
+    )
+    assert [layer.stem for layer in layers] == [True] + [False] * 7
+    for layer in layers:
+        assert len(layer.ordered) == len(layer.joint)
+        for free, ruled in zip(layer.joint, layer.ordered, strict=True):
+            assert (free.cycles, free.launches, free.first) == (
+                ruled.cycles,
+                ruled.launches,
+                ruled.first,
+            )
+            assert ruled.damage >= free.damage - 1e-12
+        assert layer.copied[: len(layer.ordered)] == layer.ordered
+        for copy in layer.copied[len(layer.ordered) :]:
+            free = next(own for own in layer.joint if own.first == copy.first)
+            assert copy.damage == free.damage
+            assert copy.cycles > free.cycles
+            assert copy.launches > free.launches
+        assert layer.whole_stem(layer.ordered) == (
+            tuple(c for c in layer.ordered if c.launches == 1) if layer.stem else layer.ordered
+        )
