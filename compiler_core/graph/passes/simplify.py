@@ -19,11 +19,13 @@ from compiler_core.graph.passes.global_pooling import GlobalPooling
 from compiler_core.graph.passes.half_precision import HalfToFloat
 from compiler_core.graph.passes.identities import Identities
 from compiler_core.graph.passes.joint_projection import JointProjection
+from compiler_core.graph.passes.leading_batch import LeadingBatch
 from compiler_core.graph.passes.pad_folding import PadFolding
 from compiler_core.graph.passes.prequantized import IntegerOperators, QuantizationRemoval
 from compiler_core.graph.passes.quantized_weights import QuantizedWeights
 from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.rewriter import GraphPass
+from compiler_core.graph.passes.scalar_factors import ScalarFactors
 from compiler_core.graph.passes.scalar_operands import ScalarOperands
 from compiler_core.graph.passes.single_steps import SingleSteps
 from compiler_core.graph.passes.split_channels import SplitChannels
@@ -48,12 +50,14 @@ FOLDING: tuple[GraphPass, ...] = (
     ReshapeMerging(),
     TransposeMerging(),
     TransposePushing(),
+    LeadingBatch(),
     PadFolding(),
     GlobalPooling(),
     BatchNormFolding(),
     EinsumProducts(),
     DenseForming(),
     ChannelAffineFolding(),
+    ScalarFactors(),
     ActivationFusion(),
 )
 """Passes that make a graph smaller or more uniform, in the order of one round."""
