@@ -136,9 +136,8 @@ def _lifted(
         shape: Of its result.
         exact: Whether that is the shape of before behind an axis of one.
     """
-    constant = rewriter.constants.get(name)
-    if constant is not None and not is_op(node, "MatMul"):
-        return (name, None) if exact or constant.ndim <= 1 else None
+    if name in rewriter.constants and not is_op(node, "MatMul"):
+        return (name, None) if exact else (_constant_rows(rewriter, node, name), None)
     source, own = _reshaped(rewriter, name), rewriter.shape(name)
     if source is None or own is None:
         return None
@@ -150,6 +149,16 @@ def _lifted(
     return (
         (source, None) if rewriter.shape(source) == shape else _view(rewriter, source, shape, name)
     )
+
+
+def _constant_rows(rewriter: Rewriter, node: Node, name: str) -> str:
+    """A constant operand as it is beside rows of one sample."""
+    value, result = rewriter.constants[name], rewriter.shape(node.output) or ()
+    if value.ndim <= 1:
+        return name
+    full = (1,) * (len(result) - value.ndim) + value.shape
+    rows = (size for size, of in zip(full[:-1], result[:-1], strict=True) if of != 1)
+    return rewriter.add_constant(f"{name}/rows", value.reshape(1, *rows, full[-1]))
 
 
 def _view(rewriter: Rewriter, source: str, shape: tuple[int, ...], like: str) -> tuple[str, Node]:

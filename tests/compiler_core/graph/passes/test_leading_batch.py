@@ -134,9 +134,13 @@ def test_lifts_rows_and_moved_axes(graph_of: Build, rewritten: Check) -> None:
             b = Softmax<axis=2>(a)
             c = Add(b, v)
             d = Sub(a, c)
-            y = Transpose<perm=[1,0,2]>(d)
+            e = Mul(d, p)
+            f = Div(e, r)
+            y = Transpose<perm=[1,0,2]>(f)
         }""",
         v=ramp(2),
+        p=ramp(3, 1, 2),
+        r=ramp(1, 1),
     )
     rewritten(
         graph,
@@ -144,7 +148,9 @@ def test_lifts_rows_and_moved_axes(graph_of: Build, rewritten: Check) -> None:
         """
         %b/batch = Softmax(%x) {axis=-1} -> float32[1,3,2]
         %c/batch = Add(%b/batch, (-3.0, 2.0):float32[2]) -> float32[1,3,2]
-        %y = Sub(%x, %c/batch) -> float32[1,3,2]
+        %d/batch = Sub(%x, %c/batch) -> float32[1,3,2]
+        %e/batch = Mul(%d/batch, (-3.0, 2.0, 0.0, -2.0, 3.0, 1.0):float32[1,3,2]) -> float32[1,3,2]
+        %y = Div(%e/batch, (-3.0):float32[1,1,1]) -> float32[1,3,2]
         """,
     )
 
