@@ -19,6 +19,7 @@ from compiler_core.graph.passes.rewriter import Rewriter, is_op
 
 _ALONG_THE_LAST = ("LayerNormalization", "LogSoftmax", "Softmax")
 _ELEMENTWISE = ("Add", "Clip", "Div", "Erf", "Exp", "Max", "Min", "Mul", "Relu", "Sqrt", "Sub")
+_HANDS_ON = ("Reshape", "Split", "Slice", "Gather", "Transpose", "Div", "Mul")
 _MATRICES = 3
 """Axes from which a product has matrices side by side."""
 
@@ -30,8 +31,9 @@ class LeadingBatch:
     - A Transpose that moves a first axis of one keeps it there; a Reshape moves it.
     - A Transpose of what a Reshape made of a tensor with such an axis has that axis, too.
     - A dense layer over rows of such a tensor computes the rows of one sample.
-    - Products, elementwise operators and what works along the last axis keep the axis where a
-      Reshape did nothing but drop it; all but products do where it made rows of one sample.
+    - Products, their scales, masks and Softmax keep the axis where a Reshape did nothing but drop
+      it.
+    - Elementwise operators and what works along the last axis do over rows of one sample.
 
     A Reshape behind each gives the shape that others read. Only for shapes without a batch axis
     that is open.
@@ -55,9 +57,28 @@ class LeadingBatch:
 
 
 def _single(rewriter: Rewriter, tensor: str) -> tuple[int, ...] | None:
-    """The shape of a tensor whose first axis is one, whatever is fed."""
+    """The shape of a tensor whose first axis is one, whatever is fed, and no part that was taken
+    out of a longer one."""
     shape = rewriter.shape(tensor)
-    return shape if shape and shape[0] == 1 and rewriter.batch_free(tensor) else None
+    if not shape or shape[0] != 1 or not rewriter.batch_free(tensor):
+        return None
+    return None if _is_taken(rewriter, tensor) else shape
+
+
+def _is_taken(rewriter: Rewriter, tensor: str) -> bool:
+    """Whether the first axis of a tensor is one because a part of a longer one was taken."""
+    node = rewriter.producer(tensor)
+    while node is not None and node.inputs:
+        source = node.inputs[0]
+        shape = rewriter.shape(source)
+        if shape is None or (node.op == "Reshape" and shape[0] != 1):
+            return False
+        if is_op(node, "Split", "Slice", "Gather") and shape[0] != 1:
+            return True
+        if not is_op(node, *_HANDS_ON):
+            return False
+        node = rewriter.producer(source)
+    return False
 
 
 def _reshaped(rewriter: Rewriter, tensor: str) -> str | None:
@@ -97,7 +118,8 @@ def _dense(rewriter: Rewriter, node: Node) -> None:
 
 
 def _keep(rewriter: Rewriter, node: Node) -> None:
-    """An operator behind Reshapes that only dropped the axis, or that made rows of one sample."""
+    """An operator of a product behind Reshapes that only dropped the axis, or one over rows of one
+    sample."""
     result = rewriter.shape(node.output)
     if not result or not rewriter.batch_free(node.output):
         return
@@ -111,7 +133,10 @@ def _keep(rewriter: Rewriter, node: Node) -> None:
     if is_op(node, "MatMul") and len(result) < _MATRICES:
         return
     rows = [size for size in result[:-1] if size != 1]
-    shapes = [(1, *result)] if len(rows) != 1 else [(1, *result), (1, *rows, result[-1])]
+    computed = sum(name not in rewriter.constants for name in data)
+    of_product = is_op(node, "MatMul") or (computed == 1 and node.op != "LayerNormalization")
+    shapes = [(1, *result)] if of_product else []
+    shapes += [(1, *rows, result[-1])] if len(rows) == 1 else []
     for shape in shapes:
         exact = shape == (1, *result)
         found = [_lifted(rewriter, node, name, shape, exact=exact) for name in data]

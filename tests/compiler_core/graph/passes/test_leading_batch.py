@@ -20,7 +20,7 @@ from compiler_core.graph.passes.leading_batch import LeadingBatch
 from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
-from tests.compiler_core.graph.passes.arrays import ramp
+from tests.compiler_core.graph.passes.arrays import i64, ramp
 
 Build = Callable[..., Graph]
 Check = Callable[..., Graph]
@@ -163,5 +163,26 @@ def test_leaves_an_open_batch(graph_of: Build) -> None:
             y = Transpose<perm=[1,0,2]>(b)
         }""",
         w=ramp(2, 2),
+    )
+    assert LeadingBatch().apply(graph) is graph
+
+
+def test_leaves_windows_that_were_taken_apart(graph_of: Build) -> None:
+    """What is one of three parts is no batch of one."""
+    graph = graph_of(
+        """(float[4,2,3,4] x) => (float y) {
+            a = Transpose<perm=[2,0,1,3]>(x)
+            b, c, d = Split<axis=0>(a, sizes)
+            e = Reshape(b, to)
+            f = Transpose<perm=[0,1,3,2]>(c)
+            g = Reshape(f, turned)
+            h = MatMul(e, g)
+            i = Softmax<axis=-1>(h)
+            j = Reshape(d, to)
+            y = MatMul(i, j)
+        }""",
+        sizes=i64(1, 1, 1),
+        to=i64(4, 2, 4),
+        turned=i64(4, 4, 2),
     )
     assert LeadingBatch().apply(graph) is graph

@@ -9,10 +9,11 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.dead_code import DeadCode
 from compiler_core.graph.passes.dense import DenseForming
 from compiler_core.graph.passes.scalar_factors import ScalarFactors
-from tests.compiler_core.graph.passes.arrays import ramp
+from tests.compiler_core.graph.passes.arrays import i64, ramp
 
 Build = Callable[..., Graph]
 Check = Callable[..., Graph]
+Same = Callable[..., None]
 PASSES = (DenseForming(), ScalarFactors(), DeadCode())
 
 
@@ -64,6 +65,31 @@ def test_folds_through_a_product(graph_of: Build, rewritten: Check) -> None:
         """,
     )
     assert len(after.nodes) == 2
+
+
+@pytest.mark.parametrize(
+    ("axis", "perm", "folds"), [(1, (0, 2, 1), True), (2, (0, 1, 2), True), (1, (0, 1, 2), False)]
+)
+def test_folds_into_the_channels_that_a_split_takes(
+    graph_of: Build, same_function: Same, axis: int, perm: tuple[int, ...], folds: bool
+) -> None:
+    graph = graph_of(
+        f"""(float[2,4,6] x) => (float y, float z) {{
+            a = MatMul(x, w)
+            b = Transpose<perm=[{",".join(map(str, perm))}]>(a)
+            c, d = Split<axis={axis}>(b, sizes)
+            e = Transpose<perm=[0,2,1]>(d)
+            y = Mul(e, s)
+            z = Relu(c)
+        }}""",
+        w=ramp(6, 4),
+        s=np.array(0.5, np.float32),
+        sizes=i64(1, 3),
+    )
+    dense = DenseForming().apply(graph)
+    after = ScalarFactors().apply(dense)
+    same_function(graph, after)
+    assert ("Mul" in [node.op for node in after.nodes]) != folds
 
 
 @pytest.mark.parametrize("body", [
