@@ -24,7 +24,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler_core.graph.exporter import BATCH_AXIS, IR_VERSION, write_model
+from compiler_core.graph.exporter import IR_VERSION, write_model
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.ir import (
     FloatSegment,
@@ -37,7 +37,6 @@ from compiler_core.quantize.ir import (
     QuantizedGraph,
     QuantizedTensor,
     TensorView,
-    integers_read,
 )
 from compiler_core.quantize.number_casts import CASTS_FROM_OPSET, with_casts
 
@@ -95,31 +94,6 @@ def qdq_model(quantized: QuantizedGraph) -> onnx.ModelProto:
         list(writer.initializers.values()),
     )
     return writer.model(graph, source.functions)
-
-
-def operator_model(
-    operator: IntegerOperator, tensors: Mapping[str, QuantizedTensor]
-) -> onnx.ModelProto:
-    """One operator in QDQ form, from int8 inputs to its int8 output."""
-    writer = _Writer(tensors, {"": _QDQ_OPSET})
-    names = dict.fromkeys(integers_read(operator))
-    writer.integers.update({name: name for name in names})
-    writer.add(operator)
-    last = writer.nodes[-1]
-    last.output[0] = operator.output
-    graph = helper.make_graph(
-        writer.nodes,
-        "operator",
-        [_int8(tensors[name]) for name in names],
-        [_int8(tensors[operator.output])],
-        list(writer.initializers.values()),
-    )
-    return writer.model(graph, ())
-
-
-def _int8(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
-    shape: list[str | int | None] = [BATCH_AXIS, *tensor.shape[1:]]
-    return helper.make_tensor_value_info(tensor.name, TensorProto.INT8, shape)
 
 
 def _float_inputs(quantized: QuantizedGraph) -> set[str]:

@@ -14,10 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.machine.machine import AimMachine
-from compiler_core.units.aim.program.program_file import ProgramFile, write_program_file
+from compiler_core.units.aim.program.program_file import ProgramFile
 from compiler_core.units.aim.program.text import format_text
 from compiler_core.units.aim.schedule.schedule import ProductSchedule, Side
 from compiler_core.units.aim.schedule.workload import Activation, MatrixVector
+from tests.compiler_core.units.aim.written_programs import write_program_file
 
 _WORK = (
     (MatrixVector(20, 40), ProductSchedule(1, 2)),

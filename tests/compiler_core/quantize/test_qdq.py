@@ -16,9 +16,10 @@ import pytest
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration import calibrate
-from compiler_core.quantize.qdq import operator_model, qdq_model
+from compiler_core.quantize.qdq import qdq_model
 from compiler_core.quantize.quantize import quantize
 from compiler_core.quantize.reference import ReferenceExecutor
+from tests.compiler_core.quantize.one_operator import operator_model
 
 
 def random(*shape, seed=1):

@@ -20,7 +20,7 @@ from compiler_core.units.vta.legality.legality import violations
 from compiler_core.units.vta.lower.layer import measure_layer
 from compiler_core.units.vta.machine.hardware import BufferDepth, VtaCore
 from compiler_core.units.vta.schedule.schedule import ConvSchedule, MaxPoolSchedule
-from compiler_core.units.vta.schedule.schedule_rows import from_row, to_row
+from compiler_core.units.vta.schedule.schedule_rows import CONV_ENUMS, columns_of, to_row
 from search_spaces import task_space
 from search_spaces.vta.tiling import TilingSpace
 from tests import tiling_workloads
@@ -145,6 +145,18 @@ def test_digest_depends_on_workload_and_buffers(core: VtaCore) -> None:
     assert first.digest == TilingSpace(WORKLOADS["conv"], core.geometry).digest
     assert first.digest != TilingSpace(WORKLOADS["conv"], smaller).digest
     assert first.digest != TilingSpace(WORKLOADS["dense"], core.geometry).digest
+
+
+def from_row(workload: Workload, row: np.ndarray) -> ConvSchedule | MaxPoolSchedule:
+    """The schedule of a workload that a row of integers stands for."""
+    conv = isinstance(workload, ConvWorkload)
+    values = {}
+    for name, number in zip(columns_of(workload), row, strict=True):
+        kind = CONV_ENUMS.get(name)
+        values[name] = int(number) if kind is None else tuple(kind)[int(number)]
+    if conv:
+        return ConvSchedule(**values)  # type: ignore[arg-type]
+    return MaxPoolSchedule(**values)  # type: ignore[arg-type]
 
 
 def test_rows_and_schedules_are_inverse(core: VtaCore) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
-from compiler_core.files.npz import MIB, NpzLimits, read_npz, write_npz
+from compiler_core.files.npz import MIB, NpzLimits, read_npz
 from compiler_core.files.small_file import read_small_file
 from compiler_core.units.aim.machine.machine import (
     BANKS,
@@ -201,21 +201,3 @@ def narrowed(records: Records) -> npt.NDArray[Any]:
     for name in FIELDS:
         narrow[name] = wide[name]
     return narrow
-
-
-def write_program_file(path: Path, file: ProgramFile) -> None:
-    """Writes a legal program in the file form.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    host = file.host_blocks
-    arrays = {
-        "program": narrowed(file.program.records),
-        "bank_addr": file.bank_addresses,
-        "bank_data": file.bank_blocks,
-        "gpr_addr": file.register_numbers,
-        "gpr_data": file.register_blocks,
-        "host_data": np.zeros((0, LANES), np.uint16) if host is None else host,
-    }
-    write_npz(path, arrays)

@@ -1,7 +1,6 @@
 """Schedules as rows of integers: how search spaces hand many of them to cost models at once.
 
-A column is a field of the schedule; an enum is the position of its member. ``from_row`` and
-``to_row`` are inverse.
+A column is a field of the schedule; an enum is the position of its member.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from compiler_core.units.vta.schedule.schedule import (
     EpilogueGranularity,
     FoldVariant,
     LoopOrder,
-    MaxPoolSchedule,
     MicroOpLoading,
     Schedule,
     TapGrouping,
@@ -101,15 +99,3 @@ def to_row(schedule: Schedule) -> tuple[int, ...]:
 def to_rows(schedules: list[Schedule]) -> Rows:
     """Schedules of one workload as ``int64[n, columns]``."""
     return np.array([to_row(schedule) for schedule in schedules], np.int64)
-
-
-def from_row(workload: Workload, row: npt.NDArray[np.int64] | tuple[int, ...]) -> Schedule:
-    """The schedule of a workload that a row of integers stands for."""
-    conv = isinstance(workload, ConvWorkload)
-    values = {}
-    for name, number in zip(columns_of(workload), row, strict=True):
-        kind = CONV_ENUMS.get(name)
-        values[name] = int(number) if kind is None else _members(kind)[int(number)]
-    if conv:
-        return ConvSchedule(**values)  # type: ignore[arg-type]
-    return MaxPoolSchedule(**values)  # type: ignore[arg-type]

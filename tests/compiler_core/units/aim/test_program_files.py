@@ -15,12 +15,12 @@ from compiler_core.units.aim.program.instructions import OPERANDS, Opcode, Progr
 from compiler_core.units.aim.program.program_file import (
     ProgramFile,
     read_program_file,
-    write_program_file,
 )
 from compiler_core.units.aim.program.text import format_text, parse_text
 from compiler_core.units.aim.verify.verify import verify
 from tests.compiler_core.units.aim.random_programs import FLAVOURS, legal_program
 from tests.compiler_core.units.aim.vectors import arrays, lines
+from tests.compiler_core.units.aim.written_programs import write_program_file
 
 MACHINE = AimMachine()
 

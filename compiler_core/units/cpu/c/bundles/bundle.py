@@ -31,9 +31,6 @@ import numpy as np
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import write_atomically
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.statistics import TensorRange
-from compiler_core.units.cpu.c.convert.convert import to_network
-from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.convert.qdq import to_onnx
 from compiler_core.units.cpu.c.emit import extras
 from compiler_core.units.cpu.c.emit.sources import Sources, write_sources
@@ -85,30 +82,6 @@ class Bundle:
                 for item in self.plan.live
             ],
         }
-
-
-def make_bundle(
-    graph: Graph,
-    ranges: Mapping[str, TensorRange],
-    name: str,
-    options: Options | None = None,
-    core: str = "c99",
-) -> Bundle:
-    """A model as C, with the default kernels of a core.
-
-    Args:
-        graph: Simplified.
-        ranges: Statistics of its activations.
-        name: C name of the model: see :func:`~compiler_core.units.cpu.c.emit.text.identifier`.
-        options: Decisions.
-        core: Name of the core.
-
-    Raises:
-        InputError: A node cannot be written as C, or the name is none.
-    """
-    network = to_network(graph, ranges, options)
-    schedules = {item.output: choices(item, core)[0] for item in network.operators}
-    return scheduled_bundle(network, name, schedules)
 
 
 def scheduled_bundle(

@@ -16,8 +16,9 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.statistics import TensorRange
-from compiler_core.units.cpu.c.bundles.bundle import Bundle, make_bundle
+from compiler_core.units.cpu.c.bundles.bundle import Bundle
 from compiler_core.units.cpu.c.convert.options import Options
+from tests.compiler_core.units.cpu.c.made import make_bundle
 
 Array = np.ndarray[Any, Any]
 OPSET = 20

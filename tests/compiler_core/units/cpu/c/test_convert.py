@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
-from compiler_core.units.cpu.c.bundles.bundle import make_bundle, write_bundle
+from compiler_core.units.cpu.c.bundles.bundle import write_bundle
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit.sources import write_sources
@@ -22,6 +22,7 @@ from compiler_core.units.cpu.c.operators.pointwise import Rescale, Table
 from compiler_core.units.cpu.c.operators.weighted import Convolution
 from compiler_core.units.cpu.c.plan.memory import plan_memory
 from tests.compiler_core.units.cpu.c.cases import CASES, Model, prepared, ranges_of, samples
+from tests.compiler_core.units.cpu.c.made import make_bundle
 
 
 def test_an_expression_becomes_one_table() -> None:

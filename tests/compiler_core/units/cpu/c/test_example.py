@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from compiler_core.quantize.statistics import TensorRange
-from compiler_core.units.cpu.c.bundles.bundle import expected, make_bundle, write_bundle, zeros
+from compiler_core.units.cpu.c.bundles.bundle import expected, write_bundle, zeros
 from compiler_core.units.cpu.c.convert.options import Options
 from tests.compiler_core.units.cpu.c.cases import Model
 from tests.compiler_core.units.cpu.c.conftest import WARNINGS, compiler
+from tests.compiler_core.units.cpu.c.made import make_bundle
 
 
 @pytest.mark.parametrize("ports", ["int8", "float32"])

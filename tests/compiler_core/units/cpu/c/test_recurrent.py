@@ -9,9 +9,10 @@ import pytest
 
 from compiler_core.errors import InputError
 from compiler_core.graph.passes.unrolled_recurrence import unrolled
-from compiler_core.units.cpu.c.bundles.bundle import make_bundle, write_bundle
+from compiler_core.units.cpu.c.bundles.bundle import write_bundle
 from tests.compiler_core.graph.passes.test_unrolled_recurrence import INPUTS, SIZE, recurrent
 from tests.compiler_core.units.cpu.c.cases import ranges_of, samples
+from tests.compiler_core.units.cpu.c.made import make_bundle
 
 
 def test_steps_share_weights_and_kernels(tmp_path: Path, check_bundle: Callable[..., str]) -> None:

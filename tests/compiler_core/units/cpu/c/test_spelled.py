@@ -12,8 +12,9 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.session import FloatSession
 from compiler_core.units.cpu.c.bundles import cores
-from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, make_bundle, write_bundle
+from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, write_bundle
 from tests.compiler_core.units.cpu.c.cases import Model, options_of, ranges_of, samples
+from tests.compiler_core.units.cpu.c.made import make_bundle
 
 
 @cache

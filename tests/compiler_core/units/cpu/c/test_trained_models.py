@@ -13,8 +13,9 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.profile import profile_model
-from compiler_core.units.cpu.c.bundles.bundle import expected, make_bundle, write_bundle
+from compiler_core.units.cpu.c.bundles.bundle import expected, write_bundle
 from compiler_core.units.cpu.c.bundles.cores import CORES, check, missing
+from tests.compiler_core.units.cpu.c.made import make_bundle
 
 INPUTS = {
     "dscnn_kws": 16,

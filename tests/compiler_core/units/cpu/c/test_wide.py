@@ -17,11 +17,12 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
 from compiler_core.units.cpu.c.arithmetic.pointwise import between_entries
 from compiler_core.units.cpu.c.bundles import cores
-from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, make_bundle, write_bundle
+from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, write_bundle
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.operators.pointwise import Softmax, Table, WideTable
 from compiler_core.units.cpu.c.operators.real import Normalization, RealMap
 from tests.compiler_core.units.cpu.c.cases import Model, ranges_of, samples, weighted_nodes
+from tests.compiler_core.units.cpu.c.made import make_bundle
 from tests.compiler_core.units.cpu.c.test_qdq import alone, session
 
 SMOOTH = ["Elu", "Erf", "Exp", "Gelu", "HardSwish", "LeakyRelu", "Selu", "Sigmoid"]
