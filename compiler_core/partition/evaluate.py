@@ -85,14 +85,13 @@ class Evaluator(PlacementCosts):
         return self._sections
 
     def timed_ways(self, placement: Placement, first: int, stop: int) -> Times:
-        """Latency and sum of all jobs of the groups ``first`` to ``stop - 1``, for each way of
-        joining layers."""
-        found = []
-        for joined in self._ways(placement, first, stop):
-            jobs = joined.played()
-            latency = simulate(jobs, ranks(jobs), self.costs.machinery).latency_ps
-            found.append((latency, _total_ps(joined.jobs)))
-        return tuple(found)
+        """Latency of the groups ``first`` to ``stop - 1``, for each way of joining layers."""
+        every = (joined.played() for joined in self._ways(placement, first, stop))
+        return tuple(simulate(x, ranks(x), self.costs.machinery).latency_ps for x in every)
+
+    def total_ways(self, placement: Placement, first: int, stop: int) -> Times:
+        """Sum of all their jobs, likewise."""
+        return tuple(_total_ps(way.jobs) for way in self._ways(placement, first, stop))
 
     def jobs(self, placement: Placement, first: int = 0, stop: int | None = None) -> list[Job]:
         """Jobs of the groups ``first`` to ``stop - 1``, joined in the first of all ways; what other

@@ -79,7 +79,7 @@ def bound_ps(evaluator: Evaluator, pins: Mapping[int, int] | None = None) -> int
         evaluator: Costs.
         pins: Groups whose place is given.
     """
-    search = _Search(evaluator, pins or {}, ModuleObjective.LATENCY, None)
+    search = _Search(evaluator, pins or {}, ModuleObjective.LATENCY, None, descends=False)
     return search.bound_ps(search.shares())
 
 
@@ -124,8 +124,11 @@ class _Search:
         pins: Mapping[int, int],
         objective: ModuleObjective,
         time_limit_s: float | None,
+        *,
+        descends: bool = True,
     ) -> None:
         self._evaluator, self._objective = evaluator, objective
+        self._descends = descends
         self._began = monotonic()
         self._deadline = inf if time_limit_s is None else self._began + time_limit_s
         self._choices: list[tuple[int, ...]] = [
@@ -322,7 +325,10 @@ class _Search:
             for group, units in choices.items():
                 fallback[group] = units[-1]
             found = tuple(fallback)
-        time, found = self._descend(found, module, choices, _EVALUATIONS // parts)
+        if self._descends:
+            time, found = self._descend(found, module, choices, _EVALUATIONS // parts)
+        else:
+            time = self._module_time(found, module)
         return _Share(time, min(time, result.bound_ps), found[module.first : module.stop])
 
     def _descend(

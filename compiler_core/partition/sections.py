@@ -9,7 +9,7 @@ after such a group starts before it ends, and nothing before it is left to do: t
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,14 @@ from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 if TYPE_CHECKING:
     from compiler_core.partition.evaluate import Evaluator
 
-Times = tuple[tuple[int, int], ...]
-"""Latency and sum of all jobs, for each way of joining layers."""
+Times = tuple[int, ...]
+"""Of a section, for each way of joining layers."""
 
+_Timing = Callable[[Placement, int, int], Times]
+_Known = dict[tuple[object, ...], Times]
+
+_MOST_ASKED = 4
+"""Groups whose places tell whether a section ends, where the answer is kept."""
 _MOST_KNOWN = 1 << 22
 """Places that the keys of known sections may hold together."""
 
@@ -48,16 +53,19 @@ class Sections:
             {c for t in group.writes for c in owner.groups.tensors[t].consumers}
             for group in owner.groups.groups
         ]
-        self._known: dict[tuple[object, ...], Times] = {}
+        self._known_ends: list[dict[tuple[int, ...], bool]] = [{} for _ in self._readers]
+        self._asked = [(at, *sorted(own)) for at, own in enumerate(self._readers)]
+        self._latencies: _Known = {}
+        self._totals: _Known = {}
         self._held = 0
 
     def latency_ps(self, placement: Placement, first: int = 0, stop: int | None = None) -> int:
         """Time from the start to the end of whole modules, ``first`` to ``stop - 1``."""
-        return min(time for time, _ in self._times(placement, first, stop))
+        return self._least(placement, first, stop, self._latencies, self.owner.timed_ways)
 
     def sequential_ps(self, placement: Placement, first: int = 0, stop: int | None = None) -> int:
         """The same if nothing overlapped."""
-        return min(total for _, total in self._times(placement, first, stop))
+        return self._least(placement, first, stop, self._totals, self.owner.total_ways)
 
     def ends(self, placement: Placement, first: int = 0, stop: int | None = None) -> list[int]:
         """Last groups of the sections of whole modules."""
@@ -69,31 +77,36 @@ class Sections:
             found = [at for at in found if not crossed[at] and self._closes(at, placement)]
         return [*found, stop - 1]
 
-    def _times(self, placement: Placement, first: int, stop: int | None) -> Times:
+    def _least(
+        self, placement: Placement, first: int, stop: int | None, known: _Known, timing: _Timing
+    ) -> int:
+        """Time of all sections in the way of joining layers that takes least."""
         times, begin = [], first
         for end in self.ends(placement, first, stop):
-            times.append(self._section(placement, begin, end + 1))
+            times.append(self._section(placement, begin, end + 1, known, timing))
             begin = end + 1
-        ways = zip(*times, strict=True)
-        return tuple((sum(t for t, _ in way), sum(total for _, total in way)) for way in ways)
+        return min(map(sum, zip(*times, strict=True)))
 
-    def _section(self, placement: Placement, first: int, stop: int) -> Times:
-        key = (first, placement[max(0, first - 1) : stop], *self._beside(placement, first))
-        found = self._known.get(key)
+    def _section(
+        self, placement: Placement, first: int, stop: int, known: _Known, timing: _Timing
+    ) -> Times:
+        key: tuple[object, ...] = first, placement[max(0, first - 1) : stop]
+        if first and self.owner.savings:
+            key = (*key, *self._beside(placement, first))
+        found = known.get(key)
         if found is None:
             if self._held > _MOST_KNOWN:
-                self._known.clear()
+                self._latencies.clear()
+                self._totals.clear()
                 self._held = 0
             self._held += stop - first
-            found = self._known[key] = self.owner.timed_ways(placement, first, stop)
+            found = known[key] = timing(placement, first, stop)
         return found
 
-    def _beside(self, placement: Placement, first: int) -> Iterator[int]:
+    def _beside(self, placement: Placement, first: int) -> list[int]:
         """Places elsewhere that a section's time depends on: of what tells which program its first
         layer follows. What is handed past its ends is on the CPU, wherever it is read there."""
-        if first and self.owner.savings:
-            for other in self._around[first - 1]:
-                yield placement[other]
+        return [placement[other] for other in self._around[first - 1]]
 
     def _neighbours(self, group: int) -> tuple[int, ...]:
         """Groups that read what a group reads, and that write it."""
@@ -174,6 +187,17 @@ class Sections:
 
     def _closes(self, group: int, placement: Placement) -> bool:
         """Whether what follows a group goes on behind its last program, or job, alone."""
+        asked = self._asked[group]
+        if len(asked) > _MOST_ASKED:
+            return self._is_end(group, placement)
+        key = tuple([placement[at] for at in asked])
+        found = self._known_ends[group].get(key)
+        if found is None:
+            found = self._known_ends[group][key] = self._is_end(group, placement)
+        return found
+
+    def _is_end(self, group: int, placement: Placement) -> bool:
+        """The same, looked at."""
         owner, place = self.owner, placement[group]
         if place in owner.joins[group]:
             return False

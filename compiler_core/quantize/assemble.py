@@ -141,8 +141,12 @@ def _usual_placements(
     able = {node.name: units.able(graph, node) for node in graph.nodes}
     if all(units.is_integer(assignment.get(name)) for name, own in able.items() if own):
         return {}
-    chosen = {name: next(iter(own), None) for name, own in able.items()}
-    return _settled(graph, {}, units.general, chosen).placements
+    key = (__name__, "placements", units.general.units)
+    found: Mapping[str, Placement] | None = graph.derived.get(key)
+    if found is None:
+        chosen = {name: next(iter(own), None) for name, own in able.items()}
+        found = graph.derived[key] = _settled(graph, {}, units.general, chosen).placements
+    return found
 
 
 def without_room(

@@ -47,18 +47,21 @@ def with_borders(
         together: Names of nodes of the CPU that run as one loop.
     """
     on_cpu = list(cpu)
+    there = {node.name for node in cpu}
     produced = {step.output for step in steps}
     needed = {name for node in on_cpu for name in reads(node)}
     read = {name for step in steps for name in step.inputs}
     needed |= set(graph.outputs) | (layouts.entered & read)
     renamed = _names_at_borders(layouts, produced, needed)
-    wanted = list(needed - set(renamed.values()))
+    given = set(renamed.values())
+    wanted = list(needed - given)
     while wanted:
         view = layouts.views.get(wanted.pop())
-        if view is not None and view not in on_cpu:
+        if view is not None and view.name not in there:
             on_cpu.append(view)
+            there.add(view.name)
             needed.add(view.inputs[0])
-            if view.inputs[0] not in renamed.values():
+            if view.inputs[0] not in given:
                 wanted.append(view.inputs[0])
     named = [_renamed(step, renamed) for step in steps]
     position = {node.name: number for number, node in enumerate(graph.nodes)}

@@ -16,16 +16,14 @@ Transformers, 2022.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler_core.quantize.precisions import Rounding, WeightOnly
+from compiler_core.recent import Recent
 
 _Floats = npt.NDArray[np.float64]
 
@@ -79,37 +77,10 @@ def _packed(values: npt.NDArray[np.int64], bits: int) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(bytes_[..., 0::2] | bytes_[..., 1::2] << np.uint8(4))
 
 
-class _Known:
-    """Weights that were rounded before: plans differ in few operators, and GPTQ takes long.
-
-    Args:
-        most_bytes: Of levels that are kept, those used last.
-    """
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most, self._bytes, self._lock = most_bytes, 0, Lock()
-        self._held: OrderedDict[Hashable, WeightBlocks] = OrderedDict()
-
-    def get(self, key: Hashable) -> WeightBlocks | None:
-        with self._lock:
-            found = self._held.get(key)
-            if found is None:
-                return None
-            self._held.move_to_end(key)
-        return replace(found, levels=found.levels.astype(np.int64))
-
-    def keep(self, key: Hashable, found: WeightBlocks) -> None:
-        narrow = replace(found, levels=found.levels.astype(np.uint8))
-        with self._lock:
-            if key in self._held or narrow.levels.nbytes > self._most:
-                return
-            self._held[key] = narrow
-            self._bytes += narrow.levels.nbytes
-            while self._bytes > self._most:
-                self._bytes -= self._held.popitem(last=False)[1].levels.nbytes
-
-
-_KNOWN = _Known(256 << 20)
+_MOST_BYTES = 256 << 20
+_KNOWN: Recent[WeightBlocks] = Recent(_MOST_BYTES)
+"""Weights that were rounded before, one byte a level: plans differ in few operators, and GPTQ takes
+long."""
 
 
 def weight_blocks(
@@ -124,10 +95,13 @@ def weight_blocks(
     """
     used = moments if precision.rounding is Rounding.GPTQ else None
     key = replace(precision, level=0), weight.shape, _bytes_digest(weight), _bytes_digest(used)
-    found = _KNOWN.get(key)
-    if found is None:
-        found = _rounded(weight, precision, used)
-        _KNOWN.keep(key, found)
+    held = _KNOWN.get(key)
+    if held is not None:
+        return replace(held, levels=held.levels.astype(np.int64))
+    found = _rounded(weight, precision, used)
+    narrow = replace(found, levels=found.levels.astype(np.uint8))
+    if narrow.levels.nbytes <= _MOST_BYTES:
+        _KNOWN.keep(key, narrow, narrow.levels.nbytes)
     return found
 
 

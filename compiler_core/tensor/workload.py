@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from compiler_core.files.plain import ONLY_WHERE_OTHER
+from compiler_core.hashed_once import hashed_once
 from compiler_core.tensor.digest import digest
 
 
@@ -68,6 +69,7 @@ class Epilogue:
         return self.shift + self.clip_low + self.clip_high
 
 
+@hashed_once
 @dataclass(frozen=True)
 class Requantization:
     """Values of an epilogue that change bits and not cycles.
@@ -180,6 +182,7 @@ def _digest_of(workload: _OverWindows) -> str:
     return digest(workload)
 
 
+@hashed_once
 @dataclass(frozen=True)
 class ConvWorkload(_OverWindows):
     """A convolution, dense, depthwise, average-pool, copy or add operator with int8 operands.

@@ -7,13 +7,12 @@ region of its own, and the addresses are then moved to where the arrays are.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import fields, replace
-from threading import Lock
 from typing import Any
 
 from compiler_core.memory.plan import ADDRESS_LIMIT
+from compiler_core.recent import Recent
 from compiler_core.tensor.workload import Requantization
 from compiler_core.units.vta.lower.draft import Draft
 from compiler_core.units.vta.lower.emit import LoweredProgram
@@ -32,33 +31,7 @@ MOST_INSTRUCTIONS = 1 << 17
 _POSITIONS = 1 << MEMORY_FIELDS["dram_base"].width
 
 
-class _Kept:
-    """The drafts that were asked for last."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._drafts: OrderedDict[Hashable, Draft] = OrderedDict()
-        self._instructions = 0
-
-    def get(self, key: Hashable) -> Draft | None:
-        with self._lock:
-            draft = self._drafts.get(key)
-            if draft is not None:
-                self._drafts.move_to_end(key)
-            return draft
-
-    def keep(self, key: Hashable, draft: Draft) -> None:
-        with self._lock:
-            if key in self._drafts:  # another thread was sooner
-                return
-            self._drafts[key] = draft
-            self._instructions += len(draft.words)
-            while self._instructions > MOST_INSTRUCTIONS and len(self._drafts) > 1:
-                _, oldest = self._drafts.popitem(last=False)
-                self._instructions -= len(oldest.words)
-
-
-_KEPT = _Kept()
+_KEPT: Recent[Draft] = Recent(MOST_INSTRUCTIONS)
 
 
 def shared_draft(
@@ -102,5 +75,5 @@ def shared_draft(
     draft = _KEPT.get(key)
     if draft is None:
         draft = lower(workload, schedule, requantization, apart, geometry).draft
-        _KEPT.keep(key, draft)
+        _KEPT.keep(key, draft, len(draft.words))
     return draft.elsewhere(REGION_BYTES, moves, widths)

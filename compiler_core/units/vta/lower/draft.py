@@ -68,6 +68,7 @@ class Draft:
             there.
         preload: Whether the micro-ops are loaded together where they fit, else each table before
             its first use.
+        home: The same program with its arrays elsewhere in DRAM, of which this one was made.
     """
 
     words: tuple[int, ...]
@@ -77,6 +78,7 @@ class Draft:
     tables: tuple[tuple[MicroOpTable, int], ...]
     marks: tuple[tuple[int, int], ...]
     preload: bool
+    home: Draft | None = None
 
     @cached_property
     def micro_op_count(self) -> int:
@@ -153,7 +155,7 @@ class Draft:
                 array = (word >> _DRAM & _DRAM_MASK) // region
                 word += further[array] << _DRAM
             words.append(word)
-        return replace(self, words=tuple(words))
+        return replace(self, words=tuple(words), home=self.home or self)
 
     def placed(self, address: int, depth: int, begin: int = 0) -> Placed:
         """Gives the micro-ops their places in DRAM and on chip.

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import ClassVar
 
 from compiler_core.files.plain import ONLY_WHERE_OTHER
+from compiler_core.hashed_once import hashed_once
 
 INT8_BITS = 8
 
@@ -46,6 +47,7 @@ class BufferDepth:
     acc: int
 
 
+@hashed_once
 @dataclass(frozen=True)
 class VtaGeometry:
     """Shape of the GEMM unit and its buffers: what a program's bits depend on.
@@ -115,6 +117,7 @@ class InstructionCosts:
     finish: int
 
 
+@hashed_once
 @dataclass(frozen=True)
 class VtaTiming:
     """Everything that cycles depend on and bits do not."""
@@ -142,6 +145,7 @@ class VtaEnergy:
     dram_64bit_pj: float
 
 
+@hashed_once
 @dataclass(frozen=True)
 class VtaCore:
     """One kind of VTA processing unit."""

@@ -6,10 +6,9 @@ needed first. The choice tries a few numbers for each layer among its neighbours
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from threading import Lock
+from collections.abc import Iterator, Mapping, Sequence
 
+from compiler_core.recent import Recent
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.merge.merge import Entry, JoinedInstructions, Merged, carriers_of
 from compiler_core.units.vta.simulate.timing import time_program
@@ -72,14 +71,14 @@ def choose_entries(
     """
     known = [None] * len(joined) if given is None else given
     entries = [entry or Entry() for entry in known]
-    ways = _affordable(joined)
+    ways, digests = _affordable(joined), joined.digests(core.timing)
     for number in (at for at in range(1, len(joined)) if known[at] is None):
         near, tried = _near(joined, number), dict[Entry, int]()
         for options in _WAYS[: ways[number]]:
             for entry in options(entries[number]):
                 if entry not in tried:
                     entries[number] = entry
-                    tried[entry] = _cycles(joined, core, entries, near)
+                    tried[entry] = _cycles(joined, core, entries, near, digests)
             entries[number] = min(tried, key=lambda entry: tried[entry])
     return entries
 
@@ -110,28 +109,23 @@ def _affordable(joined: JoinedInstructions) -> list[int]:
 _TRY_ROUNDS = 2
 """As :data:`ROUNDS`, for a layer and its neighbours."""
 
-_KNOWN: OrderedDict[Hashable, int] = OrderedDict()
+_KNOWN: Recent[int] = Recent(1 << 16)
 """Cycles of neighbours, so that a model of which one layer has changed takes little time."""
-_MOST_KNOWN = 1 << 16
-_LOCK = Lock()
 
 
 def _cycles(
-    joined: JoinedInstructions, core: VtaCore, entries: Sequence[Entry], near: range
+    joined: JoinedInstructions,
+    core: VtaCore,
+    entries: Sequence[Entry],
+    near: range,
+    digests: Sequence[bytes],
 ) -> int:
-    """Of the program of some neighbours, each timed once."""
-    inside = slice(near.start, near.stop)
-    key = core, joined.digests[inside], joined.taken(entries, near)
-    with _LOCK:
-        found = _KNOWN.get(key)
-        if found is not None:
-            _KNOWN.move_to_end(key)
-            return found
-    found, _ = merged_program(joined, core, entries, near, _TRY_ROUNDS)
-    with _LOCK:
-        _KNOWN[key] = found
-        while len(_KNOWN) > _MOST_KNOWN:
-            _KNOWN.popitem(last=False)
+    """Of the program of some neighbours, each timed once; ``digests`` say what they are."""
+    key = core, digests[near.start : near.stop], joined.taken(entries, near)
+    found = _KNOWN.get(key)
+    if found is None:
+        found, _ = merged_program(joined, core, entries, near, _TRY_ROUNDS)
+        _KNOWN.keep(key, found)
     return found
 
 

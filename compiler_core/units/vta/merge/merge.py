@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
 from typing import NamedTuple
@@ -27,7 +26,7 @@ from compiler_core.units.vta.lower.tokens import (
     TOKENS_MAX,
     BareInstruction,
 )
-from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.units.vta.machine.hardware import VtaGeometry, VtaTiming
 from compiler_core.units.vta.machine.isa import (
     MEMORY_FIELDS,
     MemoryType,
@@ -44,6 +43,7 @@ from compiler_core.units.vta.merge.accesses import (
     accesses,
 )
 from compiler_core.units.vta.merge.places import PlacedLayer
+from compiler_core.units.vta.simulate.alike import timed_addresses, timed_words
 
 _NO_OPERATION = int(Opcode.LOAD)
 """A LOAD of no micro-ops: the compute module runs it and touches nothing."""
@@ -136,14 +136,23 @@ class JoinedInstructions:
         """Instructions of some layers, without those that only order them."""
         return self._starts[layers.stop] - self._starts[layers.start]
 
-    @cached_property
-    def digests(self) -> tuple[bytes, ...]:
-        """Of all that the program of some layers depends on, layer by layer."""
+    def digests(self, timing: VtaTiming) -> tuple[bytes, ...]:
+        """Of all that the cycles of some layers' program depend on, layer by layer: where equal
+        arrays that no layer writes lie in DRAM is none of it.
+
+        Args:
+            timing: Of the machine.
+        """
         found: list[bytes] = []
+        words = self._words.copy()
+        touched = self._touched.copy()
+        apart = self._outside()
+        words[apart] = timed_words(words[apart].view(np.uint8), timing)
+        touched[apart, DRAM_FIRST] = timed_addresses(touched[apart, DRAM_FIRST], timing)
         for first, stop in pairwise(self._starts):
             state = blake2b(np.array([*self._region, stop - first]).tobytes(), digest_size=16)
             needs = np.where(self._needs[first:stop] >= 0, self._needs[first:stop] - first, NOTHING)
-            for array in (self._words, self._touched, self._free):
+            for array in (words, touched, self._free):
                 state.update(np.ascontiguousarray(array[first:stop]).tobytes())
             state.update(needs.tobytes())
             layer = self._layers[len(found)]
@@ -251,10 +260,13 @@ class JoinedInstructions:
 
     def _waits_for_nothing(self) -> npt.NDArray[np.bool_]:
         """LOADs that fill their place for the first time with what the program does not write."""
+        return np.asarray((self._module == LOAD) & (self._needs[:, 1] == NOTHING) & self._outside())
+
+    def _outside(self) -> npt.NDArray[np.bool_]:
+        """Instructions that touch nothing of what STOREs write."""
         first, size, _ = self._region
         starts = self._touched[:, DRAM_FIRST]
-        apart = (_dram_ends(self._touched) <= first) | (starts >= first + size)
-        return np.asarray((self._module == LOAD) & (self._needs[:, 1] == NOTHING) & apart)
+        return np.asarray((_dram_ends(self._touched) <= first) | (starts >= first + size))
 
     def _ordered(
         self, entries: Sequence[Entry], which: range

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +100,11 @@ def place_layers(
 
 def footprint(draft: Draft, geometry: VtaGeometry) -> BufferOrigin:
     """Elements of each on-chip buffer that a draft uses, from the first on."""
+    return _footprint(draft.home or draft, geometry)
+
+
+@lru_cache(maxsize=1 << 12)
+def _footprint(draft: Draft, geometry: VtaGeometry) -> BufferOrigin:
     touched = accesses(encoded(list(draft.words)), draft.table_by_instruction, geometry)
     ends = touched.max(axis=0)
     accumulators = max(ends[WRITE_ACC_END], ends[READ_ACC_END])

@@ -11,19 +11,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.recent import Recent
 from compiler_core.sums import float_sum
 from compiler_core.units.vta.lower.draft import encoded
 from compiler_core.units.vta.lower.tokens import BareInstruction, finished
 from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.machine.isa import COMMON_FIELDS, Opcode, decode
+from compiler_core.units.vta.machine.isa import COMMON_FIELDS, Opcode, as_words, decode
+from compiler_core.units.vta.simulate.alike import timed_words
 from compiler_core.units.vta.simulate.timing import route_program, time_program
 from compiler_core.units.vta.simulate.timing_result import Actor, TimingResult
 
 _TOKENS = ("pop_prev", "pop_next", "push_prev", "push_next")
+_OPCODES = np.uint64((1 << COMMON_FIELDS["opcode"].width) - 1)
 _MODULES = ((Actor.LOAD, "load"), (Actor.COMPUTE, "compute"), (Actor.STORE, "store"))
 
 
@@ -98,7 +102,8 @@ def timed_run(run: MergedRun, core: VtaCore) -> tuple[TimingResult, tuple[RunSha
     costs = _apart(run, core)
     whole = timing.energy_pj or 0.0, timing.traffic.read_beats, timing.traffic.write_beats
     shares: list[RunShare] = []
-    for layer, (moved, *own) in enumerate(costs):
+    for layer, account in enumerate(costs):
+        own: list[float] = [*account[1:]]
         if layer == len(costs) - 1:
             # Bursts of fetched instructions hold those of two layers: the last one takes the rest.
             before = [(share.energy_pj, share.read_beats, share.write_beats) for share in shares]
@@ -109,6 +114,7 @@ def timed_run(run: MergedRun, core: VtaCore) -> tuple[TimingResult, tuple[RunSha
         energy, reads, writes = own
         start = ends[layer - 1] if layer else 0
         count = run.instruction_count(layer)
+        moved = dict(zip(MEMORIES, account.moved, strict=True))
         moved["fetch"] = count * run.instructions.shape[1]
         shares.append(
             RunShare(
@@ -129,31 +135,61 @@ def _ends(run: MergedRun, timing: TimingResult) -> list[int]:
     return [*ends, timing.cycles]
 
 
-def _apart(run: MergedRun, core: VtaCore) -> list[tuple[dict[str, int], float, int, int]]:
-    """Bytes by memory, energy and beats of reads and writes of each layer's instructions, timed
-    without order: what they move and compute does not depend on when."""
-    flags = sum(1 << COMMON_FIELDS[name].low for name in _TOKENS)
-    pairs = run.instructions.copy().view(np.uint64).tolist()
-    words = [(high << 64 | low) & ~flags for low, high in pairs]
-    decoded = decode(run.instructions)
-    modules = route_program(decoded)[1].tolist()
-    steps = [BareInstruction(word, module) for word, module in zip(words, modules, strict=True)]
-    finish = (decoded["opcode"] == Opcode.FINISH).tolist()
-    empty = _timed([], core)
+class _Account(NamedTuple):
+    """What instructions move and take, whenever they run.
+
+    Attributes:
+        moved: Bytes by memory.
+        energy_pj: Of them.
+        read_beats, write_beats: On the memory port.
+    """
+
+    moved: tuple[int, ...]
+    energy_pj: float
+    read_beats: int
+    write_beats: int
+
+
+_KNOWN: Recent[_Account] = Recent(1 << 20)
+"""Of layers by their instructions, as many as are held."""
+_FLAGS = np.uint64(sum(1 << COMMON_FIELDS[name].low for name in _TOKENS))
+
+
+def _apart(run: MergedRun, core: VtaCore) -> list[_Account]:
+    """Of each layer's instructions, timed without order: what they move and compute does not
+    depend on when."""
+    words = as_words(run.instructions).copy()
+    words[:, 0] &= ~_FLAGS
+    alike = timed_words(words.view(np.uint8), core.timing)
+    finish = (words[:, 0] & _OPCODES) == int(Opcode.FINISH)
     found = []
     for layer in range(len(run)):
-        mine = run.instructions_of[layer].tolist()
-        apart = _timed([steps[number] for number in mine if not finish[number]], core)
-        traffic = apart.traffic
-        found.append(
-            (
-                {name: getattr(traffic, name).data_bytes for name in MEMORIES},
-                max(0.0, (apart.energy_pj or 0.0) - (empty.energy_pj or 0.0)),
-                max(0, traffic.read_beats - empty.traffic.read_beats),
-                traffic.write_beats,
-            )
-        )
+        mine = run.instructions_of[layer]
+        mine = mine[~finish[mine]]
+        key = core, alike[mine].tobytes()
+        account = _KNOWN.get(key)
+        if account is None:
+            account = _account(words[mine], core)
+            _KNOWN.keep(key, account, len(mine))
+        found.append(account)
     return found
+
+
+def _account(words: npt.NDArray[np.uint64], core: VtaCore) -> _Account:
+    """Of one layer's instructions, without tokens."""
+    modules = route_program(decode(words.view(np.uint8)))[1].tolist()
+    steps = [
+        BareInstruction(high << 64 | low, module)
+        for (low, high), module in zip(words.tolist(), modules, strict=True)
+    ]
+    apart, empty = _timed(steps, core), _timed([], core)
+    traffic = apart.traffic
+    return _Account(
+        tuple(getattr(traffic, name).data_bytes for name in MEMORIES),
+        max(0.0, (apart.energy_pj or 0.0) - (empty.energy_pj or 0.0)),
+        max(0, traffic.read_beats - empty.traffic.read_beats),
+        traffic.write_beats,
+    )
 
 
 def _timed(steps: list[BareInstruction], core: VtaCore) -> TimingResult:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
+from compiler_core.hashed_once import hashed_once
 from compiler_core.tensor.digest import digest
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
 
@@ -70,6 +71,7 @@ class MicroOpLoading(Enum):
     """Each table just before its first use."""
 
 
+@hashed_once
 @dataclass(frozen=True)
 class ConvSchedule:
     """Schedule of a :class:`~compiler_core.tensor.workload.ConvWorkload`.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from compiler_core.memory.plan import ALIGNMENT
+from compiler_core.recent import Recent
 from compiler_core.targets.load import load_target
 from compiler_core.units.vta.link import lower_part as parts
 from compiler_core.units.vta.link import shared_drafts
@@ -60,12 +61,13 @@ def test_shared_drafts_are_those_of_the_lowering(
     for place, shared in zip(places, found, strict=True):
         for mine, plain in zip(shared, _drafts(seed, "vta", place), strict=True):
             assert mine.words == plain.words
-            assert vars(replace(mine, words=())) == vars(replace(plain, words=()))
+            same = {"words": (), "home": None}
+            assert vars(replace(mine, **same)) == vars(replace(plain, **same))
             np.testing.assert_array_equal(mine.micro_ops, plain.placed(0, 64).micro_ops)
 
 
 def test_a_layer_that_lies_elsewhere_is_not_lowered_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_drafts, "_KEPT", shared_drafts._Kept())
+    monkeypatch.setattr(shared_drafts, "_KEPT", Recent(shared_drafts.MOST_INSTRUCTIONS))
     before = _drafts(1, "vta", 0)
 
     def refused(*_: Any) -> Any:
@@ -78,15 +80,17 @@ def test_a_layer_that_lies_elsewhere_is_not_lowered_again(monkeypatch: pytest.Mo
     assert [one.words for one in before] != [one.words for one in after]
 
 
-def test_no_more_instructions_are_kept_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = shared_drafts._Kept()
+def test_drafts_weigh_their_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: Recent[Draft] = Recent(1)
     monkeypatch.setattr(shared_drafts, "_KEPT", kept)
-    drafts = [draft for seed in range(4) for draft in _drafts(seed, "vta", 0)]
-    most = max(len(draft.words) for draft in drafts)
-    monkeypatch.setattr(shared_drafts, "MOST_INSTRUCTIONS", 2 * most)
-    for number, draft in enumerate(drafts):
-        kept.keep(number, draft)
-        assert kept.get(number) is draft
-        assert (
-            kept._instructions == sum(len(one.words) for one in kept._drafts.values()) <= 2 * most
-        )
+    weights = []
+    keep = kept.keep
+
+    def noted(key: Any, draft: Draft, weight: int = 1) -> None:
+        weights.append(weight)
+        assert weight == len(draft.words)
+        keep(key, draft, weight)
+
+    monkeypatch.setattr(kept, "keep", noted)
+    _drafts(1, "vta", 0)
+    assert weights

@@ -44,6 +44,7 @@ class Both:
         schedules: dict[str, Schedule],
         entries: list[Entry] | None = None,
         core: str = "vta",
+        further: int = 0,
     ) -> None:
         plan = plan_activations(layers, schedules, GEOMETRY)
         layout = place_activations(layers, plan, schedules, GEOMETRY)
@@ -52,6 +53,8 @@ class Both:
         self.launches = link_segment(layers, schedules, layout, pool, GEOMETRY)
         self.apart = self._filled(pool)
         pool = ConstantPool(self.end)
+        if further:  # constants lie elsewhere, and what is between them too
+            pool.place(np.zeros(further, np.uint8))
         self.merged: MergedSegment = merge_segment(
             layers, schedules, layout, pool, CORES[core], entries
         )
@@ -157,6 +160,36 @@ def test_neighbours_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not timed
     assert again.entries == first.entries
     np.testing.assert_array_equal(again.instructions, first.instructions)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_neighbours_whose_constants_lie_elsewhere_are_not_timed_again(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    r = random.Random(7000 + seed)
+    layers = random_segment(r)
+    schedules = random_schedules(r, layers, CORE)
+    first = Both(layers, schedules).merged
+    with monkeypatch.context() as changed:
+
+        def anew(joined, core, entries, near, _):  # type: ignore[no-untyped-def]
+            return choose.merged_program(joined, core, entries, near, choose._TRY_ROUNDS)[0]
+
+        changed.setattr(choose, "_cycles", anew)
+        plain = Both(layers, schedules, further=5 * ALIGNMENT).merged
+    timed: list[object] = []
+    real = choose.merged_program
+
+    def counted(joined: JoinedInstructions, *arguments: object) -> object:
+        timed.append(joined)
+        return real(joined, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(choose, "merged_program", counted)
+    again = Both(layers, schedules, further=5 * ALIGNMENT).merged
+    assert not timed
+    assert again.entries == plain.entries == first.entries
+    assert again.cycles == plain.cycles == first.cycles
+    np.testing.assert_array_equal(again.instructions, plain.instructions)
 
 
 @pytest.mark.parametrize("seed", range(12))
