@@ -33,9 +33,8 @@ def check_labels(judge: Judge, labels: Array, samples: int, best: int = 1) -> No
     needed = _shown((samples, *places))
     seen = f"labels 'y' are {labels.dtype}{list(labels.shape)}; int64{needed} is needed"
     if labels.dtype.kind not in "iub":
-        raise InputError(
-            f"{seen}: whole numbers", hint=_by_class(judge, labels, samples) or _NO_LABELS
-        )
+        hint = _by_class(judge, labels, samples) or _as_integers(labels) or _NO_LABELS
+        raise InputError(f"{seen}: whole numbers", hint=hint)
     if not labels.ndim or len(labels) != samples or _squeezed(labels.shape[1:]) != places:
         what = "one label per " + ("position of each sample" if places else "sample")
         raise InputError(seen, hint=_by_class(judge, labels, samples) or what)
@@ -64,6 +63,13 @@ def _by_class(judge: Judge, labels: Array, samples: int) -> str:
     if ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all():
         return "one-hot labels: y.argmax(axis=1)"
     return f"several classes of one sample are no label: {_NO_LABELS}"
+
+
+def _as_integers(labels: Array) -> str:
+    """What to do with labels that are whole numbers in another type; empty for others."""
+    if labels.dtype.kind != "f" or not np.isfinite(labels).all() or (labels % 1).any():
+        return ""
+    return 'whole numbers as integers: y.astype("int64")'
 
 
 def _check_guesses(judge: Judge, best: int) -> None:

@@ -34,7 +34,7 @@ def parse_toml(content: bytes, where: str) -> dict[str, Any]:
         InputError: It is not TOML.
     """
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # some editors write a mark of the order of bytes
         check_toml_depth(text, where)
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:

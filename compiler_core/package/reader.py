@@ -64,6 +64,8 @@ def read_package(folder: Path) -> Package:
     manifest_path = folder / MANIFEST
     try:
         restore(folder)
+        if folder.is_file():
+            raise InputError(f"package {folder}: is a file; a package is a folder")
         if not folder.is_dir():
             raise InputError(f"package {folder}: no such folder")
         if not manifest_path.is_file():

@@ -14,6 +14,8 @@ from nest_tune.redaction import redact
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _FOREIGN = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _GO_ON = "free some space, or let files grow (ulimit -f); what was stored before is kept"
+_LACKS = ("no such table", "no such column", "UndefinedTable", "UndefinedColumn")
+_RESTORE = "part of it is missing: it was deleted meanwhile, or is damaged; restore it from a copy"
 _CHECK = "check the address and that its folder or server can be reached and written"
 
 
@@ -47,4 +49,6 @@ def storage_error(shown: str, error: SQLAlchemyError) -> NestTuneError:
         return ResourceError(f"{where}: nothing more can be stored", hint=_GO_ON)
     if code in _FOREIGN:
         return InputError(where, hint="check that it is a database of nest-tune")
+    if any(lacks in where for lacks in _LACKS):
+        return MissingDependencyError(where, hint=_RESTORE)
     return MissingDependencyError(where, hint=PASSWORD_HINT if "password" in where else _CHECK)

@@ -47,7 +47,7 @@ class Kind:
 _STUDY_COMMANDS = (
     "study list --storage {s}", "study show fuzz --storage {s}", "study trials fuzz --storage {s}",
     "study best fuzz --storage {s}", "study show fuzz:1 --storage {s} --json",
-    "study export fuzz --storage {s} -o best.toml", "study resume fuzz --storage {s} --trials +0",
+    "study export fuzz --storage {s} -o best.toml", "study resume fuzz --storage {s} --trials 2",
     "study report fuzz --storage {s} -o r.html", "study explain fuzz --storage {s}",
     "study compare fuzz fuzz --storage {s} --format md", "study verify fuzz --storage {s}",
     "compile --study fuzz model.onnx --target vta --storage {s} --calibration calib.npz -o out",

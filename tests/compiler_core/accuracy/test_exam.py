@@ -65,6 +65,9 @@ def test_what_says_both_or_has_one_label_or_few_samples_is_taken(exam: Exam) -> 
         (np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]]), "several classes"),
         (np.random.default_rng(0).random((4, 3)), "several classes"),
         (np.zeros((4, 2), int), "one label per sample"),
+        (np.array([0.0, 1.0, 2.0, 1.0]), "astype"),
+        (np.array([0.5, 1.0, 2.0, 1.0]), "sqnr_db"),
+        (np.array([np.nan, 1.0, 2.0, 1.0]), "sqnr_db"),
     ],
 )
 def test_labels_by_class_are_told_apart(labels: npt.NDArray[Any], hint: str) -> None:

@@ -35,3 +35,7 @@ def test_files_are_bounded_and_named(tmp_path: Path) -> None:
     path.write_bytes(b"a = \xff")
     with pytest.raises(InputError, match=r"a\.toml: not a TOML file"):
         read_toml(path)
+
+
+def test_a_mark_of_the_order_of_bytes_is_no_text() -> None:
+    assert parse_toml("\ufeffa = 1\n".encode(), "f.toml") == {"a": 1}

@@ -271,6 +271,9 @@ def test_paths_stay_inside_the_package(package: Path, tmp_path: Path) -> None:
 def test_no_manifest_is_no_package(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(InputError, match="no such folder"):
         read_package(tmp_path / "none")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="is a file; a package is a folder"):
+        read_package(tmp_path / "file")
     with pytest.raises(InputError, match="not a package"):
         read_package(tmp_path)
     (tmp_path / "package.json").write_bytes(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,16 @@ def no_more_room() -> Iterator[None]:
 @pytest.fixture(params=["sqlite", "journal"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{request.param}:///{tmp_path / 'n.db'}"
+
+
+def test_a_storage_without_its_tables_is_not_said_to_be_out_of_reach(tmp_path: Path) -> None:
+    storage = StudyStorage(f"sqlite:///{tmp_path / 'n.db'}")
+    storage.create("s", {})
+    with sqlite3.connect(tmp_path / "n.db") as database:
+        database.execute("DROP TABLE study_system_attributes")
+    with pytest.raises(MissingDependencyError, match="no such table") as caught:
+        storage.create("t", {})
+    assert "restore" in (caught.value.hint or "")
 
 
 def test_no_room_costs_what_is_stored_then_alone(url: str) -> None:
