@@ -56,10 +56,10 @@ from compiler_core.compile.sources import FloatModel, load_model, read_samples
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.precision.proposals import FULL_INT8
 from compiler_core.precision.search import PrecisionChoice
-from compiler_core.precision.table import PrecisionTable, timed_as
+from compiler_core.precision.table import PrecisionTable
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.precision_lowering import lower_precisions
-from compiler_core.quantize.precisions import precisions_of
+from compiler_core.quantize.precisions import precisions_of, timed_as
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.quantize.scheme import QuantizationScheme

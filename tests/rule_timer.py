@@ -8,7 +8,7 @@ from compiler_core.clock.machine import ClockMachine
 from compiler_core.clock.statistics import Interval
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.precision.parts import PartKey
-from compiler_core.precision.search import PlanTime
+from compiler_core.precision.verified import PlanTime
 
 FLOAT_US = {"Conv": 40.0, "Dense": 20.0, "MatMul": 20.0, "Gemm": 20.0}
 _BORDERS = ("QuantizeLinear", "DequantizeLinear")
@@ -32,7 +32,13 @@ class RuleTimer:
     def times_us(self, parts: Mapping[PartKey, Callable[[], Graph]]) -> Mapping[PartKey, float]:
         return {key: graph_us(make(), self._blocks_us) for key, make in parts.items()}
 
-    def ratios(self, graphs: Mapping[str, Graph], to: str) -> Mapping[str, PlanTime]:
+    def ratios(
+        self,
+        graphs: Mapping[str, Graph],
+        to: str,
+        *,
+        rounds: int = 0,  # noqa: ARG002
+    ) -> Mapping[str, PlanTime]:
         times = {name: graph_us(graph, self._blocks_us) for name, graph in graphs.items()}
         return {
             name: PlanTime(_exactly(time), _exactly(time / times[to]))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+_X86 = ("x86_64", "amd64", "i386", "i686", "x86")
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -49,6 +50,13 @@ class ClockMachine:
         times can be compared."""
         own = (self.architecture, self.flags, self.runtime, self.threads)
         return own == (other.architecture, other.flags, other.runtime, other.threads)
+
+    @property
+    def saturates(self) -> bool:
+        """Whether its kernels add two products of uint8 and int8 in 16 bits, which can be too
+        small: x86 without instructions for dot products of 8 bits."""
+        has_dot_products = any("vnni" in flag for flag in self.flags.split())
+        return self.architecture.lower() in _X86 and not has_dot_products
 
     @property
     def text(self) -> str:

@@ -18,7 +18,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.parts import PartKey, part_inputs
-from compiler_core.precision.search import PlanTime
+from compiler_core.precision.verified import PlanTime, plan_times
 
 _TOGETHER = 32
 """Models of one request: each costs a login."""
@@ -68,8 +68,10 @@ class BoardTimer:
             remaining(done, "timed")
         return found
 
-    def ratios(self, graphs: Mapping[str, Graph], to: str) -> Mapping[str, PlanTime]:
-        """See :class:`~compiler_core.precision.search.PlanTimer`.
+    def ratios(
+        self, graphs: Mapping[str, Graph], to: str, *, rounds: int = 0
+    ) -> Mapping[str, PlanTime]:
+        """See :class:`~compiler_core.precision.verified.PlanTimer`.
 
         Raises:
             InputError: The board refuses a model.
@@ -79,10 +81,8 @@ class BoardTimer:
         for name, graph in graphs.items():
             feeds |= part_inputs(graph, self._values)
             shipped[name] = _shipped(graph)
-        together = self._together(shipped, feeds, _WHOLE_ROUNDS, _WHOLE_BUDGET_S)
-        return {
-            name: PlanTime(together.latency_us(name), together.ratio(name, to)) for name in graphs
-        }
+        together = self._together(shipped, feeds, rounds or _WHOLE_ROUNDS, _WHOLE_BUDGET_S)
+        return plan_times(together, to)
 
     def _prepared(self, parts: Mapping[PartKey, Callable[[], Graph]]) -> Iterator[_Prepared]:
         """Models and their inputs, those of one operator side by side."""

@@ -15,7 +15,7 @@ from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.runtime import RUNTIME_ERRORS, open_session
 from compiler_core.precision.parts import PartKey, part_inputs
-from compiler_core.precision.search import PlanTime
+from compiler_core.precision.verified import PlanTime, plan_times
 
 _TOGETHER = 24
 """Models that are held open at the same time."""
@@ -76,8 +76,10 @@ class ClockTimer:
                 remaining(done, "timed")
         return found
 
-    def ratios(self, graphs: Mapping[str, Graph], to: str) -> Mapping[str, PlanTime]:
-        """See :class:`~compiler_core.precision.search.PlanTimer`.
+    def ratios(
+        self, graphs: Mapping[str, Graph], to: str, *, rounds: int = 0
+    ) -> Mapping[str, PlanTime]:
+        """See :class:`~compiler_core.precision.verified.PlanTimer`.
 
         Raises:
             InputError: onnxruntime refuses a model.
@@ -91,13 +93,11 @@ class ClockTimer:
                 runs[name] = run
             together = measure_together(
                 runs,
-                repeats=_WHOLE_ROUNDS,
+                repeats=rounds or _WHOLE_ROUNDS,
                 budget_s=_WHOLE_BUDGET_S,
                 threads=self._threads,
             )
-        return {
-            name: PlanTime(together.latency_us(name), together.ratio(name, to)) for name in runs
-        }
+        return plan_times(together, to)
 
     def _run_of(self, make: Callable[[], Graph]) -> Callable[[], object] | None:
         """What runs a model once; ``None`` where onnxruntime refuses it."""

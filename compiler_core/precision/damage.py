@@ -188,4 +188,5 @@ def _numbers(place: str) -> str:
     precision = precision_of(place)
     if not isinstance(precision, Static) or precision.activations == "uint16":
         return place
-    return f"8 bits {precision.weights != ''} {precision.per_channel}"
+    own = precision.weights != "", precision.per_channel, precision.narrow, precision.joined
+    return f"8 bits {own}"

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from compiler_core.precision.table import PrecisionTable, timed_as
-from compiler_core.quantize.precisions import Static, precision_of
+from compiler_core.precision.table import PrecisionTable
+from compiler_core.quantize.precisions import Static, precision_of, timed_as
 from compiler_core.units.names import CPU
 
 _SAME_US = 0.05

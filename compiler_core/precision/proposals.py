@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler_core.graph.ir import Graph
 from compiler_core.partition.pairwise import (
     Exclusion,
     PairwisePlan,
     PairwiseProblem,
     best_pairwise,
 )
+from compiler_core.precision.full_forms import full_forms
 from compiler_core.precision.table import PrecisionTable
 from compiler_core.quantize.precisions import SAME_VALUES, Static, has_weights, precision_of
-from compiler_core.sums import float_sum
 from compiler_core.units.names import CPU
 
 FLOAT = "float32"
@@ -112,9 +111,12 @@ class FormatProposer:
         known = {n: p for n, p in places.items() if p != CPU}
         return PrecisionPlan(name, known, self.table.total_us(known))
 
-    def usual(self) -> tuple[PrecisionPlan, ...]:
-        """Float, and integers for all that has them."""
-        return self.given(FLOAT, {}), self.given(FULL_INT8, full_int8(self.table))
+    def throughout(self) -> list[PrecisionPlan]:
+        """Integers for all that has them, in every form that may be the fastest, the one whose
+        operators take least first; float where no operator has integers."""
+        forms = full_forms(self.table)
+        found = [self.given(f"{FULL_INT8}, {name}", places) for name, places in forms.items()]
+        return found or [self.given(FULL_INT8, {})]
 
     def proposals(self, room: float | None) -> list[PrecisionPlan]:
         """Optima within some noise, the one of all choices first."""
@@ -132,7 +134,7 @@ class FormatProposer:
             plan = self.best(name, room, allowed=allowed)
             if plan is not None:
                 found.append(plan)
-        known = [usual.places for usual in self.usual()]
+        known: list[Mapping[str, str]] = [{}, *(plan.places for plan in self.throughout())]
         apart = []
         for plan in found:
             if plan.places not in known:
@@ -201,19 +203,3 @@ def _floats_outside(allowed: Mapping[str, Sequence[str]]) -> dict[str, tuple[str
         name: tuple(place for place in own if not isinstance(precision_of(place), Static))
         for name, own in allowed.items()
     }
-
-
-def full_int8(table: PrecisionTable) -> dict[str, str]:
-    """Integers for every operator that has them, in the one format of activations that takes least
-    in all, weights per channel: what a quantizer without a plan would give."""
-    graph: Graph = table.graph
-    choices = []
-    for activations, weighted in (("u8", "u8s8c"), ("s8", "s8s8c"), ("u8", "u8u8c")):
-        places = {}
-        for node in graph.nodes:
-            place = f"{CPU}:{weighted if has_weights(graph, node) else activations}"
-            if place in table.singles[node.name]:
-                places[node.name] = place
-        total = float_sum(table.singles[name][place] for name, place in places.items())
-        choices.append((-len(places), total, places))
-    return min(choices, key=lambda choice: choice[:2])[2]

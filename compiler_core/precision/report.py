@@ -13,8 +13,9 @@ from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.explained import ChosenFormat, explained
-from compiler_core.precision.search import PrecisionChoice, VerifiedPlan
+from compiler_core.precision.search import PrecisionChoice
 from compiler_core.precision.table import FormatCosts, table_of
+from compiler_core.precision.verified import VerifiedPlan
 
 FORMATS_FILE = "formats.json"
 SESSION_FILE = "session.py"

@@ -1,11 +1,16 @@
 """The plan of number formats that this machine runs fastest within a limit on what it loses.
 
 1. Operators and pairs are measured (:mod:`compiler_core.precision.table`).
-2. How scales are found is chosen once, by the noise of integers throughout.
-3. The optimum of the costs is judged. Where it loses too much, what each operator does alone is
-   measured, and the room for noise shrinks until the optimum within it is good enough.
-4. That optimum, plans near it, float and integers throughout run whole, interleaved by the clock.
-5. Single operators of the fastest are moved, as long as the clock says that it helps.
+2. Ways to find scales are ordered by the noise of integers throughout.
+3. Every form of integers throughout that may be the fastest runs whole, by the clock.
+4. The optimum of the costs is judged. Where it loses too much however scales are found, what each
+   operator does alone is measured, and the room for noise shrinks until the optimum within it is
+   good enough.
+5. That optimum, plans near it, float and the fastest forms of integers throughout run whole,
+   interleaved by the clock; those of integers with scales found in the first way by which they are
+   good enough.
+6. Single operators of the fastest are moved, as long as the clock says that it helps.
+7. What is nearly as fast as the fastest runs once more, longer.
 
 Two plans whose ratio may be 1 are equal; of equal ones the one with less noise is taken. So nothing
 is handed out that is slower than float, or than integers throughout where these are good enough,
@@ -18,17 +23,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import Any, Protocol
+from typing import Any
 
 import numpy.typing as npt
 
-from compiler_core.clock.statistics import Interval
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.damage import DamageMeter, damages
 from compiler_core.precision.proposals import FLOAT, FULL_INT8, FormatProposer, PrecisionPlan
-from compiler_core.precision.table import PartTimer, PrecisionTable, measure_table, timed_as
-from compiler_core.quantize.precisions import Rounding, with_rounding
+from compiler_core.precision.table import PartTimer, PrecisionTable, measure_table
+from compiler_core.precision.verified import PlanTimer, VerifiedPlan, contenders, fastest
+from compiler_core.quantize.precisions import (
+    Rounding,
+    timed_as,
+    with_narrow_weights,
+    with_rounding,
+)
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
 from compiler_core.sums import float_sum
@@ -39,49 +49,17 @@ _ROOMS = (0.6, 0.35, 0.2, 0.1, 0.05, 0.02, 0.005)
 _MOVED = 16
 """Moves of single operators that are timed together."""
 _ROUNDS = 3
+_BRIEF, _LONG = 11, 101
+"""Rounds that tell forms of integers apart that are far from one another, and plans that are
+close."""
+_NEARLY, _MOST_FORMS = 1.1, 4
+"""Forms of integers within this factor of the fastest are among the plans, as many at most."""
+_CLOSE, _MOST_CLOSE = 1.03, 4
 _HOPE = 0.03
 """A move that should cost more than this share is not timed."""
 
 Progress = Callable[[str], None]
 Places = Mapping[str, str]
-
-
-class PlanTimer(Protocol):
-    """Times whole models together."""
-
-    def ratios(self, graphs: Mapping[str, Graph], to: str) -> Mapping[str, PlanTime]:
-        """Times of each, and how they compare with one of them."""
-        ...
-
-
-@dataclass(frozen=True)
-class PlanTime:
-    """What a whole model took among others.
-
-    Attributes:
-        latency_us: Median and interval.
-        ratio: To the model that all were compared with.
-    """
-
-    latency_us: Interval
-    ratio: Interval
-
-
-@dataclass(frozen=True)
-class VerifiedPlan:
-    """A plan that was run whole.
-
-    Attributes:
-        plan: The plan.
-        noise: Of the outputs, as a share of their power.
-        good: Whether it loses little enough.
-        time: By the clock; ``None`` where it was not timed.
-    """
-
-    plan: PrecisionPlan
-    noise: float
-    good: bool
-    time: PlanTime | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +69,6 @@ class PrecisionChoice:
     Attributes:
         chosen: The plan to take.
         verified: All that were run whole, float and integers throughout among them.
-        scheme: How scales are found.
         table: Measured costs.
         room: Noise that plans were held to; ``None`` where none was needed.
         damages: Noise of operators alone, where it was measured.
@@ -99,10 +76,14 @@ class PrecisionChoice:
 
     chosen: VerifiedPlan
     verified: tuple[VerifiedPlan, ...]
-    scheme: QuantizationScheme
     table: PrecisionTable
     room: float | None
     damages: Mapping[str, Mapping[str, float]]
+
+    @property
+    def scheme(self) -> QuantizationScheme:
+        """How scales of the chosen plan are found."""
+        return self.chosen.scheme
 
     def named(self, name: str) -> VerifiedPlan:
         """A plan by its name."""
@@ -123,6 +104,8 @@ class PrecisionSearch:
         plans: Times whole models.
         is_good: The limit.
         threads: For what is not timed.
+        saturates: Whether kernels of the machine saturate sums of products of 8 bits, so that
+            weights of 7 bits may lose less.
         progress: Told what is being done.
 
     Raises:
@@ -138,6 +121,7 @@ class PrecisionSearch:
         is_good: IsGood,
         *,
         threads: int = 1,
+        saturates: bool = False,
         progress: Progress = lambda _: None,
     ) -> None:
         samples = profile.first()
@@ -150,7 +134,7 @@ class PrecisionSearch:
         self._graph, self._ranges = graph, profile.ranges()
         self._samples: Mapping[str, npt.NDArray[Any]] = samples
         self._parts, self._plans, self._is_good = parts, plans, is_good
-        self._threads, self._progress = threads, progress
+        self._threads, self._saturates, self._progress = threads, saturates, progress
         self._meters: dict[QuantizationScheme, DamageMeter] = {}
 
     @cached_property
@@ -163,12 +147,26 @@ class PrecisionSearch:
         """Optima of them."""
         return FormatProposer(self.table, self._damages)
 
-    @cached_property
+    @property
     def scheme(self) -> QuantizationScheme:
-        """How scales are found: what leaves least noise with integers throughout."""
-        places = self.proposer.usual()[1].places
+        """How scales are found with least noise, with integers throughout."""
+        return self.schemes[0]
+
+    @cached_property
+    def schemes(self) -> tuple[QuantizationScheme, ...]:
+        """Ways to find scales, the one with least noise first."""
+        places = self.proposer.throughout()[0].places
         self._progress("how scales are found")
-        return min(_schemes(), key=lambda scheme: self._meter(scheme).noise(places))
+        noises = {scheme: self._least_noise(places, scheme)[0] for scheme in _schemes()}
+        return tuple(sorted(noises, key=lambda scheme: noises[scheme]))
+
+    @property
+    def _apart(self) -> list[QuantizationScheme]:
+        """The best way to find scales with each way to cut ranges."""
+        found: dict[RangeMethod, QuantizationScheme] = {}
+        for scheme in self.schemes:
+            found.setdefault(scheme.activation_range, scheme)
+        return list(found.values())
 
     def _meter(self, scheme: QuantizationScheme) -> DamageMeter:
         if scheme not in self._meters:
@@ -187,27 +185,61 @@ class PrecisionSearch:
 
     def choose(self) -> PrecisionChoice:
         """The plan to take."""
-        usual = [self._judged(plan) for plan in self.proposer.usual()]
+        usual = [self._judged(self.proposer.given(FLOAT, {})), *self._throughout()]
         room, first = self._room()
         self._progress("plans of least time")
         plans = self.proposer.proposals(room)
-        others = [self._judged(p) for p in plans if first is None or p.places != first.plan.places]
-        judged = [*usual, *([first] if first else []), *others]
-        timed = self._timed(judged)
-        best, timed = self._moved(timed)
-        known = self.proposer.known_damages
-        return PrecisionChoice(best, tuple(timed), self.scheme, self.table, room, known)
+        known = [] if first is None else [first]
+        own = [found.scheme for found in known]
+        others = [self._judged(p, own) for p in plans if p.places not in _places(known)]
+        judged = [*usual, *known, *others]
+        timed = self._moved(self._timed(judged), len(usual))
+        best, timed = self._settled(timed)
+        damages = self.proposer.known_damages
+        return PrecisionChoice(best, tuple(timed), self.table, room, damages)
 
-    def _judged(self, plan: PrecisionPlan) -> VerifiedPlan:
-        """A plan with what it loses; weights in blocks rounded so that it loses least."""
+    def _throughout(self) -> list[VerifiedPlan]:
+        """Integers throughout in the forms that are the fastest by the clock, the fastest first."""
+        forms = self.proposer.throughout()
+        if len(forms) > 1:
+            self._progress(f"forms of int8 throughout by the clock: {len(forms)}")
+            graphs = {plan.name: self._graph_of(plan.places, self.scheme) for plan in forms}
+            times = self._plans.ratios(graphs, forms[0].name, rounds=_BRIEF)
+            forms.sort(key=lambda plan: times[plan.name].ratio.value)
+            most = _NEARLY * times[forms[0].name].ratio.value
+            forms = [plan for plan in forms if times[plan.name].ratio.value <= most]
+        named = [replace(forms[0], name=FULL_INT8), *forms[1:_MOST_FORMS]]
+        return [self._judged(plan, self._apart) for plan in named]
+
+    def _judged(
+        self, plan: PrecisionPlan, schemes: Sequence[QuantizationScheme] = ()
+    ) -> VerifiedPlan:
+        """A plan with what it loses, its scales found in the first way by which it is good enough,
+        else in the first of all; weights rounded so that it loses least."""
+        found: list[VerifiedPlan] = []
+        for scheme in schemes or (self.scheme,):
+            noise, places = self._least_noise(plan.places, scheme)
+            good = not places or self._is_good(places, scheme)
+            found.append(VerifiedPlan(replace(plan, places=places), scheme, noise, good))
+            if good or not places:
+                return found[-1]
+        return found[0]
+
+    def _least_noise(
+        self, places: Places, scheme: QuantizationScheme
+    ) -> tuple[float, dict[str, str]]:
+        """Noise of a plan, with weights rounded in the way that leaves least of it."""
+        meter = self._meter(scheme)
+        narrow = [places]
+        if self._saturates:
+            narrow.append({name: with_narrow_weights(place) for name, place in places.items()})
         ways = dict.fromkeys(
-            tuple((name, with_rounding(place, way)) for name, place in plan.places.items())
+            tuple((name, with_rounding(place, way)) for name, place in own.items())
+            for own in narrow
             for way in Rounding
         )
-        meter = self._meter(self.scheme)
-        noise, places = min((meter.noise(dict(way)), way) for way in ways)
-        plan = replace(plan, places=dict(places))
-        return VerifiedPlan(plan, noise, not places or self._is_good(plan.places, self.scheme))
+        noise, found = min((meter.noise(dict(way)), way) for way in ways)
+        return noise, dict(found)
 
     def _room(self) -> tuple[float | None, VerifiedPlan | None]:
         """Noise by which the optimum is good enough, as sums of operators tell it, and that
@@ -215,7 +247,7 @@ class PrecisionSearch:
         plan = self.proposer.best("optimum 1", None)
         if plan is None:
             return None, None
-        found = self._judged(plan)
+        found = self._judged(plan, self._apart)
         if found.good:
             return None, found
         known = self.proposer.damages
@@ -227,38 +259,51 @@ class PrecisionSearch:
                 return share * whole, found
         return 0.0, None
 
-    def _graph_of(self, places: Places) -> Graph:
-        if not places:
-            return self._graph
-        return self._meter(self.scheme).lowered(places)
+    def _graph_of(self, places: Places, scheme: QuantizationScheme) -> Graph:
+        return self._meter(scheme).lowered(places) if places else self._graph
 
-    def _timed(self, judged: Sequence[VerifiedPlan]) -> list[VerifiedPlan]:
+    def _graphs(self, plans: Sequence[VerifiedPlan]) -> dict[str, Graph]:
+        return {f.plan.name: self._graph_of(f.plan.places, f.scheme) for f in plans}
+
+    def _timed(self, judged: Sequence[VerifiedPlan], rounds: int = 0) -> list[VerifiedPlan]:
         self._progress(f"whole models by the clock: {len(judged)}")
-        graphs = {found.plan.name: self._graph_of(found.plan.places) for found in judged}
-        times = self._plans.ratios(graphs, FLOAT)
+        times = self._plans.ratios(self._graphs(judged), FLOAT, rounds=rounds)
         return [replace(found, time=times[found.plan.name]) for found in judged]
 
-    def _moved(self, timed: list[VerifiedPlan]) -> tuple[VerifiedPlan, list[VerifiedPlan]]:
-        """The fastest plan, improved by moves of single operators that the clock confirms."""
+    def _moved(self, timed: list[VerifiedPlan], usual: int) -> list[VerifiedPlan]:
+        """Plans, among them the fastest improved by moves of single operators that the clock
+        confirms; the first ``usual`` are timed with it."""
         best = fastest(timed)
         tried: set[tuple[tuple[str, str], ...]] = set()
         for number in range(_ROUNDS):
             moves = self._moves(best.plan, number, tried)
-            good = [found for move in moves if (found := self._judged(move)).good]
+            own = (best.scheme,)
+            good = [found for move in moves if (found := self._judged(move, own)).good]
             if not good:
                 break
             self._progress(f"single operators by the clock: {len(good)}")
-            graphs = {found.plan.name: self._graph_of(found.plan.places) for found in good}
-            graphs[best.plan.name] = self._graph_of(best.plan.places)
-            times = self._plans.ratios(graphs, best.plan.name)
+            times = self._plans.ratios(self._graphs([*good, best]), best.plan.name)
             better = [f for f in good if times[f.plan.name].ratio.high < 1.0]
             if not better:
                 break
             quickest = min(better, key=lambda f: times[f.plan.name].ratio.value)
-            again = self._timed([*timed[:2], best, quickest])
-            timed = [*again, *(f for f in timed[2:] if f.plan.name != best.plan.name)]
+            known = timed[:usual] if best in timed[:usual] else [*timed[:usual], best]
+            again = self._timed([*known, quickest])
+            timed = [*again, *(f for f in timed[usual:] if f.plan.name != best.plan.name)]
             best = fastest(again)
-        return best, timed
+        return timed
+
+    def _settled(self, timed: Sequence[VerifiedPlan]) -> tuple[VerifiedPlan, list[VerifiedPlan]]:
+        """The plan to take, after what is nearly as fast as the fastest has run longer, together
+        with float."""
+        near = contenders(timed, _CLOSE)[:_MOST_CLOSE]
+        if len(near) == 1:
+            return near[0], list(timed)
+        floats = [found for found in timed if found.plan.name == FLOAT and found not in near]
+        again = self._timed([*floats, *near], _LONG)
+        renewed = {found.plan.name: found for found in again}
+        best = fastest(again)
+        return best, [renewed.get(found.plan.name, found) for found in timed]
 
     def _moves(
         self, base: PrecisionPlan, number: int, tried: set[tuple[tuple[str, str], ...]]
@@ -282,26 +327,16 @@ class PrecisionSearch:
         return [PrecisionPlan(name, dict(key), after) for after, key, name in found[:_MOVED]]
 
 
+def _places(plans: Sequence[VerifiedPlan]) -> list[Places]:
+    return [found.plan.places for found in plans]
+
+
 def _schemes() -> list[QuantizationScheme]:
-    methods = (RangeMethod.MAX, RangeMethod.MSE, RangeMethod.PERCENTILE)
+    methods = (RangeMethod.MAX, RangeMethod.MSE, RangeMethod.PERCENTILE, RangeMethod.KL)
     return [
         QuantizationScheme(activation_range=method, bias_correction=corrected)
         for method, corrected in product(methods, (False, True))
     ]
 
 
-def fastest(timed: Sequence[VerifiedPlan]) -> VerifiedPlan:
-    """The good plan that takes least; of those that may be as fast, the one with least noise."""
-    good = [found for found in timed if found.good and found.time is not None]
-    first = min(good, key=lambda found: _time(found).ratio.value)
-    equal = [f for f in good if _time(f).ratio.low <= _time(first).ratio.high]
-    near = [f for f in equal if _time(f).ratio.value <= _time(first).ratio.value * 1.01]
-    return min(near, key=lambda found: found.noise)
-
-
-def _time(found: VerifiedPlan) -> PlanTime:
-    assert found.time is not None
-    return found.time
-
-
-__all__ = ["FULL_INT8", "PrecisionChoice", "PrecisionSearch", "VerifiedPlan", "fastest"]
+__all__ = ["FULL_INT8", "PrecisionChoice", "PrecisionSearch"]

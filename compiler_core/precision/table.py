@@ -26,13 +26,12 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.precision.parts import ModelPart, PartKey, is_measurable, parts_of
 from compiler_core.quantize.precisions import (
-    Rounding,
     Static,
     WeightOnly,
     candidates,
     has_weights,
     precision_of,
-    with_rounding,
+    timed_as,
 )
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.sums import float_sum
@@ -94,11 +93,6 @@ class PrecisionTable:
         for (before, after), found in self.borders.items():
             total += found[places[before], places[after]]
         return total
-
-
-def timed_as(place: str) -> str:
-    """The place under which the time of a place is known."""
-    return with_rounding(place, Rounding.NEAREST)
 
 
 @dataclass(frozen=True)
@@ -279,7 +273,9 @@ def _kept(graph: Graph, node: Node, times: Mapping[str, float]) -> tuple[str, ..
         near = [place for place in options if times[place] <= fastest * _NEAR]
         finer = [place for place in near if place.endswith("c")]
         most = 2 if has_weights(graph, node) and form == "float32" else 1
-        found += dict.fromkeys([*finer[:1], *near[:most]])
+        # Concatenations that rescale lose less than those that copy.
+        own = options if node.op == "Concat" else near[:most]
+        found += dict.fromkeys([*finer[:1], *own])
     sizes = [graph.types[n].shape or () for n in (*node.inputs, *node.outputs) if n in graph.types]
     values = max(prod(size or 1 for size in shape) for shape in sizes)
     limit = min(times.values()) + _BORDER_US + _BORDER_US_PER_VALUE * values

@@ -19,6 +19,8 @@ from compiler_core.quantize.statistics import TensorRange
 
 _SMALLEST_SCALE = ldexp(1.0, -60)
 WEIGHT_LEVELS = 127
+NARROW_LEVELS = 64
+"""Of weights of 7 bits: the sum of two products with uint8 fits 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ def activation_type(
         finer = bits - 8
         return AffineType(ldexp(1.0, -fitting_exponent(largest) - finer), 0, signed)
     return AffineType(_float32(largest / levels), 0, signed)
+
+
+def activation_integers(known: TensorRange, dtype: str, method: RangeMethod) -> AffineType:
+    """Integers of an activation: all of ``dtype``, with a zero point.
+
+    The lowest integer stands for 0 where nothing is negative, so that a runtime needs no Relu.
+    """
+    signed = dtype.startswith("int")
+    bits = np.iinfo(dtype).bits
+    found = activation_type(known, Scales.ASYMMETRIC, method, bits)
+    middle = 2 ** (bits - 1) if signed else 0
+    return AffineType(found.scale, found.zero_point - middle, dtype)
 
 
 def weight_scales(

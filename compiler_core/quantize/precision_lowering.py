@@ -11,6 +11,8 @@ executes it: where its kernels round or saturate, that is what accuracy is measu
 | read in another format than it was written in | converted once for all readers of that format |
 | written by a matrix product on integers that nobody reads as integers | float at once |
 | passing through an operator that only moves values | of one scale before and behind |
+| read by a concatenation that copies integers | of its scale \
+(:mod:`compiler_core.quantize.joined_scales`) |
 """
 
 from __future__ import annotations
@@ -22,9 +24,16 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, TensorType
-from compiler_core.quantize.affine import AffineType, activation_type, weight_scales
+from compiler_core.quantize.affine import (
+    NARROW_LEVELS,
+    WEIGHT_LEVELS,
+    AffineType,
+    activation_integers,
+    weight_scales,
+)
 from compiler_core.quantize.exponents import Granularity, mean_change
 from compiler_core.quantize.integer_rewriter import MIDDLE, IntegerRewriter
+from compiler_core.quantize.joined_scales import joined_integers
 from compiler_core.quantize.precisions import (
     SAME_VALUES,
     Dynamic,
@@ -41,7 +50,6 @@ from compiler_core.quantize.weight_blocks import weight_blocks
 Moments = Callable[[str], npt.NDArray[np.float64]]
 """Second moments of a tensor's last axis over calibration samples, by its name."""
 
-_BITS = {"uint8": 8, "int8": 8, "uint16": 16}
 _MICROSOFT = "com.microsoft"
 _Real = npt.NDArray[np.float64]
 
@@ -80,17 +88,6 @@ def lower_precisions(
     return work.graph()
 
 
-def activation_integers(known: TensorRange, dtype: str, method: RangeMethod) -> AffineType:
-    """Integers of an activation: all of ``dtype``, with a zero point.
-
-    The lowest integer stands for 0 where nothing is negative, so that a runtime needs no Relu.
-    """
-    found = activation_type(known, Scales.ASYMMETRIC, method, _BITS[dtype])
-    if dtype == "int8":
-        return AffineType(found.scale, found.zero_point - MIDDLE, dtype)
-    return AffineType(found.scale, found.zero_point, dtype)
-
-
 class _PrecisionRewriter(IntegerRewriter):
     def __init__(
         self,
@@ -103,6 +100,7 @@ class _PrecisionRewriter(IntegerRewriter):
         super().__init__(graph)
         self._ranges, self._scheme, self._moments = ranges, scheme, moments
         self._wanted = precisions
+        self._joined = joined_integers(graph, precisions, ranges, scheme.activation_range)
         self._written: dict[str, AffineType] = {}
         self._read: dict[tuple[str, str], str] = {}
 
@@ -112,6 +110,8 @@ class _PrecisionRewriter(IntegerRewriter):
         written = self._written.get(tensor)
         if written is not None and written.dtype == dtype:
             return written
+        if (tensor, dtype) in self._joined:
+            return self._joined[tensor, dtype]
         return activation_integers(self._ranges[tensor], dtype, self._scheme.activation_range)
 
     def _integers_of(self, tensor: str, dtype: str) -> str:
@@ -130,7 +130,8 @@ class _PrecisionRewriter(IntegerRewriter):
     def _constant_integers(self, tensor: str, dtype: str) -> str:
         value = np.asarray(self._constants[tensor], np.float64)
         low, high = float(value.min(initial=0.0)), float(value.max(initial=0.0))
-        affine = activation_integers(TensorRange(low, high), dtype, RangeMethod.MAX)
+        own = activation_integers(TensorRange(low, high), dtype, RangeMethod.MAX)
+        affine = self._joined.get((tensor, dtype), own)
         least, most = affine.limits
         integers = np.clip(np.rint(value / affine.scale), least, most) + affine.zero_point
         stored = self._constant(tensor, integers.astype(dtype))
@@ -204,7 +205,11 @@ class _PrecisionRewriter(IntegerRewriter):
         """Weights and, where there is one, the bias."""
         weight = _outputs_first(node, self._constants[node.inputs[1]])
         scales = self._weight_scales(weight, precision.per_channel)
-        levels, error = _rounded(weight, scales)
+        most = WEIGHT_LEVELS
+        if precision.narrow:
+            most = NARROW_LEVELS
+            scales = (scales * (WEIGHT_LEVELS / most)).astype(np.float32).astype(np.float64)
+        levels, error = _rounded(weight, scales, most)
         bias = self._bias(node, weight.shape[0], error)
         stored = _as_stored(node, levels)
         zero = MIDDLE if precision.weights == "uint8" else 0
@@ -376,10 +381,10 @@ def _output_axis(node: Node) -> int:
     return 0 if node.op == "Conv" or bool(node.attributes.get("transB")) else 1
 
 
-def _rounded(weight: _Real, scales: _Real) -> tuple[_Real, _Real]:
-    """Integers of symmetric int8, and what they differ by."""
+def _rounded(weight: _Real, scales: _Real, most: int = WEIGHT_LEVELS) -> tuple[_Real, _Real]:
+    """Integers of symmetric int8 up to some magnitude, and what they differ by."""
     column = scales.reshape(-1, *[1] * (weight.ndim - 1))
     # Divided in float32, as QuantizeLinear does: in float64 some ties fall otherwise.
     scaled = weight.astype(np.float32) / column.astype(np.float32)
-    levels = np.clip(np.rint(scaled), -127, 127).astype(np.float64)
+    levels = np.clip(np.rint(scaled), -most, most).astype(np.float64)
     return levels, weight - levels * column

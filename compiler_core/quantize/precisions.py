@@ -4,8 +4,10 @@
 |---|---|
 | ``u8``, ``s8``, ``u16`` | activations that a scale and a zero point say, of operators without \
 weights |
+| ``u8j``, ``s8j`` | a concatenation whose inputs have the scale of its output, so that it copies |
 | ``u8s8t``, ``u8s8c``, ``s8s8t`` … | the same with int8 (``s8``) or uint8 weights, that share a \
 scale per tensor (``t``) or per output channel (``c``) |
+| ``u8s7c``, ``u8s7t`` | int8 weights of 7 bits: no sum of two products saturates 16 bits |
 | ``d8t``, ``d8c`` | activations become uint8 as they come, int8 weights |
 | ``w4b32`` | float activations, weights of 4 bits (or 8) in blocks of 32; behind it ``z``: with \
 zero points, ``e``: scales of least error, ``g``: rounded by GPTQ, ``l4``: sums in int8 |
@@ -45,8 +47,8 @@ INTEGER_KERNELS = (
 BLOCKS = (16, 32, 64, 128, 256)
 _DYNAMIC_OPSET = 11
 _ACTIVATIONS = {"u8": "uint8", "s8": "int8", "u16": "uint16"}
-_WEIGHTS = {"s8": "int8", "u8": "uint8"}
-_STATIC = re.compile(r"(u8|s8|u16)(?:(s8|u8)([tc]))?")
+_WEIGHTS = {"s8": "int8", "s7": "int8", "u8": "uint8"}
+_STATIC = re.compile(r"(u8|s8|u16)(?:(s8|s7|u8)([tc])|(j))?")
 _DYNAMIC = re.compile(r"d8([tc])")
 _WEIGHT_ONLY = re.compile(r"w([48])b([0-9]{2,3})(z?)([eg]?)(?:l([0-4]))?")
 
@@ -69,11 +71,16 @@ class Static:
         activations: ``uint8``, ``int8`` or ``uint16``.
         weights: ``int8``, ``uint8``, or empty for operators without.
         per_channel: Whether weights have a scale per output channel.
+        narrow: Whether weights have 7 bits, so that kernels that add two products in 16 bits do
+            not saturate.
+        joined: Whether a concatenation reads what it joins in the scale of what it writes.
     """
 
     activations: str
     weights: str = ""
     per_channel: bool = False
+    narrow: bool = False
+    joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,8 +128,9 @@ def precision_of(place: str) -> Precision | None:
         return None
     text = place.removeprefix(f"{CPU}:")
     if found := _STATIC.fullmatch(text):
-        activations, weights, grain = found.groups()
-        return Static(_ACTIVATIONS[activations], _WEIGHTS.get(weights, ""), grain == "c")
+        kind, weights, grain, joined = found.groups()
+        form = _ACTIVATIONS[kind], _WEIGHTS.get(weights, ""), grain == "c"
+        return Static(*form, weights == "s7", bool(joined))
     if found := _DYNAMIC.fullmatch(text):
         return Dynamic(found[1] == "c")
     if (found := _WEIGHT_ONLY.fullmatch(text)) and int(found[2]) in BLOCKS:
@@ -147,6 +155,25 @@ def with_rounding(place: str, rounding: Rounding) -> str:
         return place
     zero, level = "z" * found.zero_points, f"l{found.level}" if found.level else ""
     return f"{CPU}:w{found.bits}b{found.block}{zero}{rounding.value}{level}"
+
+
+def with_narrow_weights(place: str) -> str:
+    """A place whose int8 weights have 7 bits beside uint8 activations; others as they are.
+
+    It takes no other time.
+    """
+    found = precision_of(place)
+    if isinstance(found, Static) and (found.activations, found.weights) == ("uint8", "int8"):
+        return f"{CPU}:u8s7{'c' if found.per_channel else 't'}"
+    return place
+
+
+def timed_as(place: str) -> str:
+    """The place under which the time of a place is known."""
+    found = precision_of(place)
+    if isinstance(found, Static) and found.narrow:
+        return place.replace("s7", "s8")
+    return with_rounding(place, Rounding.NEAREST)
 
 
 def is_fitted(precision: object) -> bool:
@@ -198,6 +225,8 @@ def _without_weights(
     graph: Graph, node: Node, precision: Static, ranges: Mapping[str, TensorRange]
 ) -> str | None:
     same = node.op in SAME_VALUES
+    if precision.joined and node.op != "Concat":
+        return "Only concatenations join scales."
     if not same and (node.op not in INTEGER_KERNELS or node.domain):
         return f"onnxruntime has no integer kernel of {node.op}."
     if precision.activations == "uint16":
@@ -229,6 +258,10 @@ def candidates(
 
 def _names(graph: Graph, node: Node) -> Iterator[str]:
     if not has_weights(graph, node):
+        if node.op == "Concat":
+            yield from ("u8j", "s8j")
+            if _all_end_in(graph, node):
+                return  # scales of their own lose more, and cost more
         yield from ("u8", "s8")
         return
     yield from (kind + grain for kind, grain in product(("u8s8", "s8s8", "u8u8"), "ct"))
@@ -242,3 +275,12 @@ def _names(graph: Graph, node: Node) -> Iterator[str]:
         if block == BLOCKS[0] or block <= length:
             for zero, level in product(("", "z"), ("", "l4")):
                 yield f"w{bits}b{block}{zero}{level}"
+
+
+def _all_end_in(graph: Graph, node: Node) -> bool:
+    """Whether nobody else reads what a node reads."""
+    return all(
+        len(graph.consumers(name)) == 1 and name not in graph.outputs
+        for name in node.inputs
+        if name not in graph.constants
+    )

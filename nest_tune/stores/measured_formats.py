@@ -20,11 +20,11 @@ from compiler_core.precision.clock_timer import ClockTimer
 from compiler_core.precision.parts import run_values
 from compiler_core.precision.search import (
     IsGood,
-    PlanTimer,
     PrecisionChoice,
     PrecisionSearch,
 )
 from compiler_core.precision.table import FormatCosts, PrecisionTable, costs_of, measure_table
+from compiler_core.precision.verified import PlanTimer
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.good_enough import reason_against
 from compiler_core.quantize.precisions import is_fitted, precisions_of
@@ -86,7 +86,10 @@ def measured_formats(
     timer = make_timer(model, profile, threads, progress, board)
     recorded = RecordedTimer(timer)
     limit = is_good or good_on_samples(model, profile)
-    search = PrecisionSearch(model.graph, profile, recorded, timer, limit, progress=progress)
+    saturates = timer.machine.saturates
+    search = PrecisionSearch(
+        model.graph, profile, recorded, timer, limit, saturates=saturates, progress=progress
+    )
     found = search.choose()
     progress(f"{recorded.measured:,} times measured, {recorded.known:,} known from records")
     return found
@@ -157,7 +160,13 @@ def measured_costs(
     timer = make_timer(model, profile, threads, progress, board)
     parts = RecordedTimer(timer)
     search = PrecisionSearch(
-        model.graph, profile, parts, timer, lambda _places, _scheme: True, progress=progress
+        model.graph,
+        profile,
+        parts,
+        timer,
+        lambda _places, _scheme: True,
+        saturates=timer.machine.saturates,
+        progress=progress,
     )
     return costs_of(search.table), search.scheme
 

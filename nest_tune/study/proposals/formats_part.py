@@ -84,7 +84,7 @@ class FormatsPart:
     @cached_property
     def _found(self) -> tuple[OuterPoint, ...]:
         proposer = FormatProposer(self._table)
-        plans = [*proposer.proposals(None), proposer.usual()[1]]
+        plans = [*proposer.proposals(None), *proposer.throughout()]
         points = dict.fromkeys(self._encoded(plan.places) for plan in plans)
         points.pop(self.default, None)
         return tuple(points)

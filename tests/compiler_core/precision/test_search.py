@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,16 +11,27 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from compiler_core.clock.statistics import Interval, median_interval, ratio_interval
 from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
 from compiler_core.precision.clock_timer import ClockTimer
 from compiler_core.precision.explained import explained
+from compiler_core.precision.full_forms import full_forms
 from compiler_core.precision.parts import neighbours, part_inputs, parts_of
-from compiler_core.precision.proposals import FLOAT, FULL_INT8, FormatProposer
+from compiler_core.precision.proposals import FLOAT, FULL_INT8, FormatProposer, PrecisionPlan
 from compiler_core.precision.search import PrecisionSearch
-from compiler_core.precision.table import measure_table
+from compiler_core.precision.table import costs_of, measure_table, table_of
+from compiler_core.precision.verified import PlanTime, VerifiedPlan, fastest
 from compiler_core.quantize.precision_lowering import lower_precisions
-from compiler_core.quantize.precisions import Rounding, precisions_of, with_rounding
+from compiler_core.quantize.precisions import (
+    Rounding,
+    has_weights,
+    precision_of,
+    precisions_of,
+    timed_as,
+    with_rounding,
+)
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.units.names import CPU
@@ -190,3 +202,123 @@ def test_what_cannot_run_alone_stays_float(synthetic: ModuleType, tmp_path: Path
     pool = next(node for node in graph.nodes if node.op == "GlobalAveragePool")
     assert table.kept[pool.name] == (CPU,)
     assert table.total_us({}) is not None
+
+
+class PerTensor(RuleTimer):
+    """Operators of all forms take the same; whole models with a scale per tensor take less."""
+
+    def ratios(
+        self, graphs: Mapping[str, Graph], to: str, *, rounds: int = 0
+    ) -> Mapping[str, PlanTime]:
+        found = super().ratios(graphs, to, rounds=rounds)
+        scales = {name: most_scales(graph) for name, graph in graphs.items()}
+        return {
+            name: scaled(time, 1.0 if scales[name] > 1 else 0.9) for name, time in found.items()
+        }
+
+
+def most_scales(graph: Graph) -> int:
+    """Most scales of one tensor; more than one in float."""
+    own = [
+        graph.constants[node.inputs[1]].size for node in graph.nodes if node.op == "QuantizeLinear"
+    ]
+    weights = [
+        graph.constants[node.inputs[1]].size
+        for node in graph.nodes
+        if node.op == "DequantizeLinear" and node.inputs[0] in graph.constants
+    ]
+    return max([*own, *weights], default=2)
+
+
+def scaled(time: PlanTime, by: float) -> PlanTime:
+    us, ratio = (
+        Interval(i.value * by, i.low * by, i.high * by, i.samples, i.level)
+        for i in (time.latency_us, time.ratio)
+    )
+    return PlanTime(us, ratio)
+
+
+def test_the_clock_says_which_form_of_integers_is_the_fastest(known: Known) -> None:
+    model, profile = known
+    timer = PerTensor()
+    search = PrecisionSearch(model.graph, profile, timer, timer, lambda _p, _s: True)
+    found = search.choose()
+    places = found.named(FULL_INT8).plan.places
+    weighted = [n.name for n in model.graph.nodes if has_weights(model.graph, n)]
+    assert all(places[name].endswith("t") for name in weighted)
+    assert found.chosen.timed.ratio.value <= found.named(FULL_INT8).timed.ratio.value
+
+
+def test_forms_of_integers_have_all_operators_on_integers(known: Known) -> None:
+    model, profile = known
+    table = measure_table(model.graph, profile.ranges(), RuleTimer())
+    forms = full_forms(table)
+    assert {"u8s8c", "u8s8t", "s8s8c", "s8s8t", "u8u8c", "u8u8t"} <= set(forms)
+    able = {
+        node.name for node in model.graph.nodes
+        if any(place.startswith("cpu:u8") for place in table.singles[node.name])
+    }  # fmt: skip
+    for name, places in forms.items():
+        assert set(places) == able
+        activations = {precision_of(place).activations for place in places.values()}  # type: ignore[union-attr]
+        assert activations == {"int8" if name.startswith("s8") else "uint8"}
+    # In a study's table, which has the kept places alone, no operator falls back to float.
+    kept = table_of(model.graph, costs_of(table))
+    assert all(set(places) == able for places in full_forms(kept).values())
+
+
+def test_slow_forms_are_not_run(known: Known) -> None:
+    model, profile = known
+    table = measure_table(model.graph, profile.ranges(), RuleTimer())
+    singles = {
+        name: {p: 2 * time if ":s8" in p else time for p, time in times.items()}
+        for name, times in table.singles.items()
+    }
+    assert not any(name.startswith("s8") for name in full_forms(replace(table, singles=singles)))
+
+
+def test_scales_are_found_otherwise_where_that_keeps_the_limit(known: Known) -> None:
+    """What is good enough with one way to find scales alone is found with that way."""
+    model, profile = known
+    timer = RuleTimer()
+    plain = PrecisionSearch(model.graph, profile, timer, timer, lambda _p, _s: True)
+    last = plain.schemes[-1].activation_range
+    search = PrecisionSearch(
+        model.graph, profile, timer, timer, lambda _p, scheme: scheme.activation_range is last
+    )
+    found = search.choose()
+    assert found.scheme.activation_range is last
+    assert found.chosen.plan.places
+    assert found.named(FULL_INT8).good
+
+
+def test_weights_have_7_bits_where_kernels_saturate_and_that_loses_less(known: Known) -> None:
+    model, profile = known
+    timer = RuleTimer()
+    for saturates in (False, True):
+        search = PrecisionSearch(
+            model.graph, profile, timer, timer, lambda _p, _s: True, saturates=saturates
+        )
+        found = search.choose()
+        full = found.named(FULL_INT8)
+        wide = {name: timed_as(place) for name, place in full.plan.places.items()}
+        assert full.noise <= search.noise(wide, full.scheme)
+        assert saturates or not any("s7" in place for place in full.plan.places.values())
+
+
+def test_of_plans_that_the_clock_does_not_tell_apart_the_one_with_less_noise_is_taken() -> None:
+    scheme = QuantizationScheme()
+
+    def plan(
+        name: str, noise: float, samples: tuple[float, ...], good: bool = True
+    ) -> VerifiedPlan:
+        ratio = ratio_interval(samples, (10.0,) * len(samples))
+        time = PlanTime(median_interval(samples), ratio, samples)
+        return VerifiedPlan(PrecisionPlan(name, {}, None), scheme, noise, good, time)
+
+    first = plan("first", 0.5, (5.0, 5.1, 5.0, 5.2, 5.0, 5.1, 5.0, 5.1, 5.0))
+    same = plan("same", 0.1, (5.1, 5.0, 5.0, 5.1, 5.1, 5.0, 5.1, 5.1, 5.0))
+    slower = plan("slower", 0.0, tuple(1.02 * us for us in first.timed.samples_us))
+    bad = plan("bad", 0.0, tuple(0.5 * us for us in first.timed.samples_us), good=False)
+    assert fastest([slower, first, same, bad]).plan.name == "same"
+    assert fastest([slower, first, bad]).plan.name == "first"
