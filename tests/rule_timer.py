@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from compiler_core.clock.machine import ClockMachine
 from compiler_core.clock.statistics import Interval
+from compiler_core.configuration.runtime import Runtime
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.precision.parts import PartKey
 from compiler_core.precision.verified import PlanTime
@@ -40,6 +41,21 @@ class RuleTimer:
         rounds: int = 0,  # noqa: ARG002
     ) -> Mapping[str, PlanTime]:
         times = {name: graph_us(graph, self._blocks_us) for name, graph in graphs.items()}
+        return {
+            name: PlanTime(_exactly(time), _exactly(time / times[to]))
+            for name, time in times.items()
+        }
+
+    def runtime_times(
+        self, candidates: Mapping[str, tuple[Graph, Runtime]], to: str
+    ) -> Mapping[str, PlanTime]:
+        """Two threads take 0.6 of one, more do not help; threads that sleep take a tenth more, a
+        graph that is not rewritten as far takes half more."""
+        times = {}
+        for name, (graph, runtime) in candidates.items():
+            times[name] = graph_us(graph, self._blocks_us) * (0.6 if runtime.threads > 1 else 1.0)
+            times[name] *= 1.0 if runtime.spinning else 1.1
+            times[name] *= 1.0 if runtime.optimization == "all" else 1.5
         return {
             name: PlanTime(_exactly(time), _exactly(time / times[to]))
             for name, time in times.items()

@@ -53,6 +53,14 @@ class Runtime:
         return session_options(self.threads, spinning=self.spinning, optimization=self.optimization)
 
 
+def is_worth_trying(runtime: Runtime) -> bool:
+    """Whether options differ from those of a simpler runtime: spinning says nothing of one thread,
+    and other providers rewrite graphs themselves."""
+    if runtime.threads == 1 and not runtime.spinning:
+        return False
+    return runtime.provider == CPU_PROVIDER or runtime.optimization == OPTIMIZATIONS[0]
+
+
 def runtime_table(runtime: Runtime) -> dict[str, Any]:
     """The table, empty for the default."""
     table: dict[str, Any] = to_plain(runtime) if runtime != Runtime() else {}

@@ -13,12 +13,14 @@ from compiler_core.boards.timing import machine_of_boards, time_on_boards
 from compiler_core.clock.machine import ClockMachine
 from compiler_core.clock.remaining import Remaining
 from compiler_core.clock.serving import ShippedPart
+from compiler_core.clock.statistics import Interval
 from compiler_core.clock.together import Together
+from compiler_core.configuration.runtime import Runtime, runtime_table
 from compiler_core.errors import InputError
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.parts import PartKey, part_inputs
-from compiler_core.precision.verified import PlanTime, plan_times
+from compiler_core.precision.verified import PlanTime, plan_times, quotient
 
 _TOGETHER = 32
 """Models of one request: each costs a login."""
@@ -83,6 +85,32 @@ class BoardTimer:
             shipped[name] = _shipped(graph)
         together = self._together(shipped, feeds, rounds or _WHOLE_ROUNDS, _WHOLE_BUDGET_S)
         return plan_times(together, to)
+
+    def runtime_times(
+        self, candidates: Mapping[str, tuple[Graph, Runtime]], to: str
+    ) -> Mapping[str, PlanTime]:
+        """See :class:`~compiler_core.precision.runtimes.RuntimeTimer`: one request for each, for a
+        board opens all models of one with the same threads."""
+        found: dict[str, Interval] = {}
+        for name in sorted(candidates, key=lambda name: name != to):
+            graph, runtime = candidates[name]
+            asked: dict[str, Any] = {"threads": runtime.threads, "options": runtime_table(runtime)}
+            try:
+                timed = time_on_boards(
+                    self._boards,
+                    {name: [_shipped(graph)]},
+                    part_inputs(graph, self._values),
+                    profiled=name,
+                    repeats=_ROUNDS,
+                    budget_s=_BUDGET_S,
+                    **asked,
+                )
+            except InputError:
+                if name == to:
+                    raise
+                continue
+            found[name] = timed.timed.together.latency_us(name)
+        return {name: PlanTime(own, quotient(own, found[to])) for name, own in found.items()}
 
     def _prepared(self, parts: Mapping[PartKey, Callable[[], Graph]]) -> Iterator[_Prepared]:
         """Models and their inputs, those of one operator side by side."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
+from compiler_core.clock import sessions
 from compiler_core.clock.machine import ClockMachine, this_machine
 from compiler_core.clock.pinning import pinned
 from compiler_core.clock.remaining import Remaining
 from compiler_core.clock.together import measure_together
+from compiler_core.configuration.runtime import Runtime
 from compiler_core.errors import InputError
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
@@ -99,13 +101,38 @@ class ClockTimer:
             )
         return plan_times(together, to)
 
-    def _run_of(self, make: Callable[[], Graph]) -> Callable[[], object] | None:
-        """What runs a model once; ``None`` where onnxruntime refuses it."""
+    def runtime_times(
+        self, candidates: Mapping[str, tuple[Graph, Runtime]], to: str
+    ) -> Mapping[str, PlanTime]:
+        """See :class:`~compiler_core.precision.runtimes.RuntimeTimer`."""
+        threads = max(runtime.threads for _, runtime in candidates.values())
+        runs = {}
+        with pinned(threads):
+            for name, (graph, runtime) in candidates.items():
+                run = self._run_of(lambda graph=graph: graph, runtime)  # type: ignore[misc]
+                if run is not None:
+                    runs[name] = run
+            together = measure_together(
+                runs, repeats=_WHOLE_ROUNDS, budget_s=_WHOLE_BUDGET_S, threads=threads
+            )
+        return plan_times(together, to)
+
+    def _run_of(
+        self, make: Callable[[], Graph], runtime: Runtime | None = None
+    ) -> Callable[[], object] | None:
+        """What runs a model once, as usual or with a runtime; ``None`` where onnxruntime refuses
+        it."""
         try:
             graph = make()
-            session = open_session(export_onnx(graph), threads=self._threads)
+            session: Any
+            if runtime is None:
+                session = open_session(export_onnx(graph), threads=self._threads)
+            else:
+                content = export_onnx(graph).SerializeToString()
+                options = runtime.session_options()
+                session = sessions.open_session(content, options, runtime.provider)
             feeds, outputs = part_inputs(graph, self._values), list(graph.outputs)
-        except (InputError, *RUNTIME_ERRORS):
+        except (InputError, ValueError, *RUNTIME_ERRORS):
             return None
         try:
             session.run(outputs, feeds)

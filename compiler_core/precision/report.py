@@ -4,7 +4,7 @@ with its format and why."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.explained import ChosenFormat, explained
+from compiler_core.precision.runtimes import TimedRuntime
 from compiler_core.precision.search import PrecisionChoice
 from compiler_core.precision.table import FormatCosts, table_of
 from compiler_core.precision.verified import VerifiedPlan
@@ -71,6 +72,25 @@ class PlanReport:
 
 
 @dataclass(frozen=True)
+class RuntimeReport:
+    """A plan under one way to run it.
+
+    Attributes:
+        plan: Its name.
+        runtime: Threads and the like.
+        latency_ms, low_ms, high_ms: Median and its interval, by the clock.
+        ratio: To the float model as it runs without a choice.
+    """
+
+    plan: str
+    runtime: Runtime
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    ratio: float
+
+
+@dataclass(frozen=True)
 class FormatsReport:
     """Number formats of a model on this machine.
 
@@ -78,11 +98,13 @@ class FormatsReport:
         chosen: Name of the plan that was taken.
         plans: All that were run whole, interleaved; none where a study chose.
         operators: Each with its format.
+        runtimes: Ways to run plans that were tried; none where that was not open.
     """
 
     chosen: str
     plans: tuple[PlanReport, ...]
     operators: tuple[ChosenFormat, ...]
+    runtimes: tuple[RuntimeReport, ...] = ()
 
 
 def formats_report(choice: PrecisionChoice) -> FormatsReport:
@@ -91,6 +113,21 @@ def formats_report(choice: PrecisionChoice) -> FormatsReport:
     places, is_limited = choice.chosen.plan.places, choice.room is not None
     rows = explained(choice.table, places, is_limited=is_limited)
     return FormatsReport(choice.chosen.plan.name, plans, rows)
+
+
+def runtimes_report(timed: Sequence[TimedRuntime]) -> tuple[RuntimeReport, ...]:
+    """What to tell of ways to run plans."""
+    return tuple(
+        RuntimeReport(
+            found.plan,
+            found.runtime,
+            found.latency_us.value / 1e3,
+            found.latency_us.low / 1e3,
+            found.latency_us.high / 1e3,
+            found.ratio.value,
+        )
+        for found in timed
+    )
 
 
 def trial_formats(
@@ -146,7 +183,7 @@ def read_formats(content: bytes, where: str) -> FormatsReport:
         raise InputError(f"{where}: no JSON document") from error
     if not isinstance(document, Mapping) or document.get("schema") != _SCHEMA:
         raise InputError(f"{where}: schema {_SCHEMA!r} is needed")
-    refuse_unknown(document, ["schema", "chosen", "plans", "operators"], where)
+    refuse_unknown(document, ["schema", "chosen", "plans", "operators", "runtimes"], where)
     plain = {key: value for key, value in document.items() if key != "schema"}
     found: FormatsReport = from_plain(FormatsReport, plain, where)
     return found

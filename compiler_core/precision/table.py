@@ -81,18 +81,28 @@ class PrecisionTable:
     borders: Mapping[tuple[str, str], Mapping[tuple[str, str], float]]
 
     def total_us(self, assignment: Mapping[str, str]) -> float | None:
-        """What a plan should take; ``None`` where it has places that were not kept.
+        """What a plan should take; ``None`` where it has places of which nothing is known.
+
+        Borders of a place that was not kept are those of a kept one that reads and writes alike.
 
         Args:
             assignment: Place by operator; those that it leaves out are float.
         """
         places = {name: timed_as(assignment.get(name, CPU)) for name in self.kept}
-        if any(place not in self.kept[name] for name, place in places.items()):
-            return None
-        total = float_sum(self.singles[name][place] for name, place in places.items())
+        alike = {name: self._alike(name, place) for name, place in places.items()}
+        total = float_sum(self.singles[name].get(place, 0.0) for name, place in places.items())
         for (before, after), found in self.borders.items():
-            total += found[places[before], places[after]]
-        return total
+            one, other = alike[before], alike[after]
+            total += 0.0 if one is None or other is None else found[one, other]
+        return None if None in alike.values() else total
+
+    def _alike(self, name: str, place: str) -> str | None:
+        kept = self.kept[name]
+        if place in kept:
+            return place
+        if place not in self.singles[name]:
+            return None
+        return next((own for own in kept[1:] if _form(own) == _form(place)), None)
 
 
 @dataclass(frozen=True)

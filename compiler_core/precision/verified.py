@@ -34,9 +34,13 @@ class PlanTime:
         """Ratio to another that was timed in the same rounds."""
         if len(self.samples_us) == len(other.samples_us) > 0:
             return ratio_interval(self.samples_us, other.samples_us)
-        one, two = self.ratio, other.ratio
-        ends = one.low / two.high, one.high / two.low
-        return Interval(one.value / two.value, *ends, one.samples, one.level)
+        return quotient(self.ratio, other.ratio)
+
+
+def quotient(one: Interval, other: Interval) -> Interval:
+    """The ratio of two medians that were not found in the same rounds."""
+    ends = one.low / other.high, one.high / other.low
+    return Interval(one.value / other.value, *ends, one.samples, one.level)
 
 
 def plan_times(together: Together, to: str) -> dict[str, PlanTime]:

@@ -35,14 +35,20 @@ from compiler_core.quantize.cpu_integers import WEIGHTED, float_reason
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.names import CPU, CPU_INT8, is_on_cpu
 
-SAME_VALUES = (*VIEW_OPERATORS, "MaxPool", "Slice", "Split", "Gather", "Expand")
-"""Operators that write values which they read: integers pass through them."""
+SAME_VALUES = (
+    *(*VIEW_OPERATORS, "MaxPool", "Slice", "Split", "Gather", "GatherElements", "Expand", "Tile"),
+    *("Resize", "ReduceMax", "ReduceMin"),
+)
+"""Operators that write values which they read, or between such: integers pass through them."""
 
 INTEGER_KERNELS = (
     *("Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "Sigmoid", "LeakyRelu"),
     *("Softmax", "MatMul"),
 )
 """Other operators without weights of which onnxruntime has integer kernels."""
+
+_WITHIN = ("nearest", "linear", b"nearest", b"linear")
+"""Interpolations that stay between the values that they read."""
 
 BLOCKS = (16, 32, 64, 128, 256)
 _DYNAMIC_OPSET = 11
@@ -231,6 +237,8 @@ def _without_weights(
         return f"onnxruntime has no integer kernel of {node.op}."
     if precision.activations == "uint16":
         return f"onnxruntime has no kernel of {node.op} on 16-bit integers."
+    if node.op == "Resize" and node.attributes.get("mode", "nearest") not in _WITHIN:
+        return "Its interpolation leaves the range of what it reads."
     if same and node.clip is not None:
         return "It clamps what passes through it."
     read = node.inputs[:1] if same else tuple(filter(None, node.inputs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from compiler_core.compile.sources import check_model
 from compiler_core.configuration.configuration import (
@@ -19,13 +20,19 @@ from compiler_core.files.whole_file import write_atomically
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.explained import explained
 from compiler_core.precision.proposals import FLOAT
-from compiler_core.precision.report import FormatsReport, formats_report
+from compiler_core.precision.report import FormatsReport, formats_report, runtimes_report
+from compiler_core.precision.runtimes import TimedRuntime
 from compiler_core.quantize.precisions import precision_of
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.names import CPU
 from nest_tune.api.values import Data, Model, PathName, Progress, loaded_model, samples_of
-from nest_tune.stores.measured_formats import measured_formats, measured_table, with_formats
+from nest_tune.stores.measured_formats import (
+    measured_formats,
+    measured_runtime,
+    measured_table,
+    with_formats,
+)
 from nest_tune.stores.profile_store import stored_profile
 
 
@@ -54,7 +61,9 @@ def best_formats(
     model: Model,
     calibration: Data,
     *,
+    config: PathName | None = None,
     target: str | Target = "host",
+    open_runtime: bool = False,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     progress: Progress = lambda _: None,
 ) -> PlannedFormats:
@@ -63,7 +72,11 @@ def best_formats(
     Args:
         model: ONNX file or ``onnx.ModelProto``.
         calibration: Samples of the inputs: what plans lose is measured on them.
+        config: File whose table ``runtime`` says how the model runs; one thread without one.
         target: This machine, or boards by their addresses.
+        open_runtime: Whether the clock decides how it runs, too: threads, whether they spin, how
+            far the runtime rewrites the graph, and whose kernels; what the file says otherwise
+            than the default stays.
         shapes: Of inputs with dynamic axes.
         progress: Told what is being done.
 
@@ -73,11 +86,20 @@ def best_formats(
     chip = _clocked(target)
     source = loaded_model(model, shapes, calibration)
     profile = stored_profile(source.graph, samples_of(calibration, source.graph))
-    choice = measured_formats(source, profile, board=chip.board, progress=progress)
+    given = Configuration() if config is None else read_configuration(Path(config))
+    runtime = given.runtime
+    timed: tuple[TimedRuntime, ...] = ()
+    asked: dict[str, Any] = {"board": chip.board, "progress": progress}
+    if open_runtime:
+        opened = measured_runtime(source, profile, runtime, **asked)
+        choice, runtime, timed = opened.formats, opened.runtime, opened.timed
+    else:
+        choice = measured_formats(source, profile, threads=runtime.threads, **asked)
     subjects = Subject(source.name, source.digest), Subject(chip.name, chip.digest)
-    found = with_formats(Configuration(), source, choice)
+    found = with_formats(Configuration(runtime=runtime), source, choice)
     configuration = replace(found, model=subjects[0], target=subjects[1])
-    return PlannedFormats(*subjects, configuration, formats_report(choice))
+    report = replace(formats_report(choice), runtimes=runtimes_report(timed))
+    return PlannedFormats(*subjects, configuration, report)
 
 
 @dataclass(frozen=True, eq=False)

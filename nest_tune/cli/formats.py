@@ -16,9 +16,12 @@ _MOST_OPERATORS = 20
 
 
 def print_formats(report: FormatsReport) -> None:
-    """Two tables: the plans, where some were timed together, and the operators."""
+    """Tables: the plans, where some were timed together, ways to run them, where some were tried,
+    and the operators."""
     if report.plans:
         _print_plans(report)
+    if report.runtimes:
+        _print_runtimes(report)
     _print_operators(report)
 
 
@@ -43,6 +46,28 @@ def _print_plans(report: FormatsReport) -> None:
     gap = next((plan.gap for plan in report.plans if plan.gap is not None), None)
     if gap is not None:
         console().print(f"by the measured costs no plan is more than {percent(gap)} faster")
+
+
+def _print_runtimes(report: FormatsReport) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    runtimes = Table(title="ways to run, timed together", box=None)
+    for head in ("plan", "threads", "spinning", "optimization", "provider", "ms", "95 %"):
+        left = head in ("plan", "optimization", "provider")
+        runtimes.add_column(head, justify="left" if left else "right")
+    for row in report.runtimes:
+        own = row.runtime
+        runtimes.add_row(
+            Text(row.plan),
+            str(own.threads),
+            "yes" if own.spinning else "no",
+            own.optimization,
+            own.provider.removesuffix("ExecutionProvider"),
+            f"{row.latency_ms:.4f}",
+            f"{row.low_ms:.4f}-{row.high_ms:.4f}",
+        )
+    print_table(runtimes)
 
 
 def _print_operators(report: FormatsReport) -> None:

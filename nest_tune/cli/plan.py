@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from compiler_core.errors import InputError
 from nest_tune.api.asked import PlanSettings
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import (
@@ -166,6 +167,13 @@ def best(
             "that does so much of the damage that fewest bits do to all weights.",
         ),
     ] = None,
+    open_runtime: Annotated[
+        bool,
+        typer.Option(
+            "--open-runtime",
+            help="On host, threads, spinning, level and provider of the runtime are decided, too.",
+        ),
+    ] = False,
     fix_input: FixedInputs = None,
     *,
     asked: PlanSettings,
@@ -179,9 +187,14 @@ def best(
     files = {"svg": svg, "csv": csv, "trace": trace}
     samples = samples_for_formats(asked, target)
     if samples is not None:
-        refuse_with_formats(asked, plan=plan, **files)
-        report_formats(model, target, samples, asked, output, as_json)
+        refuse_with_formats(asked, "config", plan=plan, **files)
+        report_formats(model, target, samples, asked, output, as_json, open_runtime=open_runtime)
         return
+    if open_runtime:
+        raise InputError(
+            "--open-runtime: the clock decides how a model runs on machines that are timed by it",
+            hint="--target host --calibration calib.npz",
+        )
     files["output"] = output
     problem = problem_of(model, target, asked, **files)
     if problem.chip.by_clock:

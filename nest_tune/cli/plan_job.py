@@ -90,7 +90,14 @@ def write_files(
 
 
 def report_formats(
-    model: Path, target: str, samples: Data, asked: PlanSettings, output: Path | None, as_json: bool
+    model: Path,
+    target: str,
+    samples: Data,
+    asked: PlanSettings,
+    output: Path | None,
+    as_json: bool,
+    *,
+    open_runtime: bool = False,
 ) -> None:
     """The fastest number formats on this machine."""
     from nest_tune.api.formats import best_formats
@@ -99,7 +106,9 @@ def report_formats(
     found = best_formats(
         model,
         samples,
+        config=asked.get("config"),
         target=target,
+        open_runtime=open_runtime,
         shapes=asked.get("shapes"),
         progress=progress,
     )

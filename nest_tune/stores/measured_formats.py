@@ -12,19 +12,24 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from compiler_core.clock.choices import RuntimeChoices, choices_here
 from compiler_core.compile.sources import FloatModel, first_run
 from compiler_core.configuration.configuration import Configuration, Scheme
+from compiler_core.configuration.runtime import Runtime
 from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import choose, model_batch
 from compiler_core.precision.clock_timer import ClockTimer
+from compiler_core.precision.damage import DamageMeter
 from compiler_core.precision.parts import run_values
+from compiler_core.precision.runtimes import RuntimeChoice, RuntimeTimer, with_runtime
 from compiler_core.precision.search import (
     IsGood,
     PrecisionChoice,
     PrecisionSearch,
 )
 from compiler_core.precision.table import FormatCosts, PrecisionTable, costs_of, measure_table
-from compiler_core.precision.verified import PlanTimer
+from compiler_core.precision.verified import PlanTimer, VerifiedPlan
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.good_enough import reason_against
 from compiler_core.quantize.precisions import is_fitted, precisions_of
@@ -40,7 +45,7 @@ _FEWEST_RUNS = 4
 Progress = Callable[[str], None]
 
 
-class MachinePlanTimer(MachineTimer, PlanTimer, Protocol):
+class MachinePlanTimer(MachineTimer, PlanTimer, RuntimeTimer, Protocol):
     """Times parts and whole models of one machine."""
 
 
@@ -93,6 +98,52 @@ def measured_formats(
     found = search.choose()
     progress(f"{recorded.measured:,} times measured, {recorded.known:,} known from records")
     return found
+
+
+def choices_of(board: str) -> RuntimeChoices:
+    """What the runtime leaves to choose on this machine, or on boards.
+
+    Raises:
+        MissingDependencyError: A board cannot be reached, or lacks something.
+    """
+    if not board:
+        return choices_here()
+    from compiler_core.boards.timing import choices_of_boards  # few formats are of boards
+
+    return choices_of_boards(board)
+
+
+def measured_runtime(
+    model: FloatModel,
+    profile: Profile,
+    given: Runtime,
+    *,
+    board: str = "",
+    progress: Progress = lambda _: None,
+) -> RuntimeChoice:
+    """The plan that this machine, or a board, runs fastest, and the way to run it that is.
+
+    Args:
+        model, profile, board, progress: As of :func:`measured_formats`.
+        given: What is not default in it stays.
+
+    Raises:
+        InputError, MissingDependencyError: As :func:`measured_formats`.
+    """
+    timer = make_timer(model, profile, given.threads, progress, board)
+
+    def formats(threads: int) -> PrecisionChoice:
+        return measured_formats(model, profile, threads=threads, board=board, progress=progress)
+
+    def graph_of(plan: VerifiedPlan) -> Graph:
+        if not plan.plan.places:
+            return model.graph
+        samples = profile.first()
+        assert samples is not None  # formats were found by them
+        meter = DamageMeter(model.graph, profile.ranges(), samples, plan.scheme)
+        return meter.lowered(plan.plan.places)
+
+    return with_runtime(given, choices_of(board), timer, formats, graph_of, progress)
 
 
 def good_on_samples(model: FloatModel, profile: Profile) -> IsGood:

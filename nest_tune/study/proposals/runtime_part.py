@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from compiler_core.clock.choices import CPU_PROVIDER, OPTIMIZATIONS, RuntimeChoices
-from compiler_core.configuration.runtime import RUNTIME, Runtime, runtime_table
+from compiler_core.clock.choices import RuntimeChoices
+from compiler_core.configuration.runtime import (
+    RUNTIME,
+    Runtime,
+    is_worth_trying,
+    runtime_table,
+)
 from compiler_core.errors import InputError
 from search_spaces.joint import OuterPoint
 from search_spaces.parameter import Parameter
@@ -52,13 +58,8 @@ class RuntimePart:
         return tuple(p.index(getattr(runtime, p.name)) for p in self.parameters)
 
     def is_legal(self, point: OuterPoint) -> bool:
-        """Spinning says nothing of one thread, and other providers rewrite graphs themselves."""
-        found = self.decode(point)
-        if found.get("threads", 1) == 1 and found.get("spinning") is False:
-            return False
-        if found.get("provider", CPU_PROVIDER) == CPU_PROVIDER:
-            return True
-        return bool(found.get("optimization", OPTIMIZATIONS[0]) == OPTIMIZATIONS[0])
+        """Whether it is worth trying."""
+        return is_worth_trying(replace(Runtime(), **self.decode(point)))
 
     def guesses(self) -> Sequence[OuterPoint]:
         """All cores, then each provider."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from compiler_core.accuracy.samples import Arrays
-from compiler_core.clock.choices import RuntimeChoices, choices_here
+from compiler_core.clock.choices import RuntimeChoices
 from compiler_core.clock.machine import ClockMachine, this_machine
 from compiler_core.compile.open_shapes import load_with_samples
 from compiler_core.compile.sources import FloatModel, read_samples
@@ -34,7 +34,7 @@ from compiler_core.tensor.digest import digest
 from nest_tune.board_measurers import load_measurer
 from nest_tune.bundling import is_bundle_target
 from nest_tune.stores.default_scheme import default_choice, known_choice
-from nest_tune.stores.measured_formats import measured_costs
+from nest_tune.stores.measured_formats import choices_of, measured_costs
 from nest_tune.stores.profile_store import known_profile, stored_profile
 from nest_tune.study.proposals.narrowing import narrowed
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
@@ -63,19 +63,6 @@ def _machine_of(target: Target) -> ClockMachine:
     from compiler_core.boards.timing import machine_of_boards  # few studies are for boards
 
     return machine_of_boards(target.board)
-
-
-def _choices_of(target: Target) -> RuntimeChoices:
-    """What the runtime leaves to choose where a target is timed.
-
-    Raises:
-        MissingDependencyError: A board cannot be reached, or lacks something.
-    """
-    if not target.board:
-        return choices_here()
-    from compiler_core.boards.timing import choices_of_boards  # few studies are for boards
-
-    return choices_of_boards(target.board)
 
 
 def survey_ground(
@@ -114,7 +101,7 @@ def survey_ground(
     elif target.by_clock and not rehearsed:
         formats, default = _measured_formats(settings, model, target, default)
     if formats is not None and runtime is None:
-        runtime = _choices_of(target)
+        runtime = choices_of(target.board)
     if study is None:
         guesses, lessons = first_guesses(storage, settings, model.digest)
     else:

@@ -322,3 +322,14 @@ def test_of_plans_that_the_clock_does_not_tell_apart_the_one_with_less_noise_is_
     bad = plan("bad", 0.0, tuple(0.5 * us for us in first.timed.samples_us), good=False)
     assert fastest([slower, first, same, bad]).plan.name == "same"
     assert fastest([slower, first, bad]).plan.name == "first"
+
+
+def test_what_was_not_kept_costs_what_is_like_it(known: Known) -> None:
+    model, profile = known
+    table = measure_table(model.graph, profile.ranges(), RuleTimer())
+    for name, places in full_forms(table).items():
+        assert any(p not in table.kept[n] for n, p in places.items()) or name.endswith("c")
+        total = table.total_us(places)
+        assert total is not None
+        assert total < table.total_us({})  # type: ignore[operator]
+    assert table.total_us({model.graph.nodes[0].name: "cpu:w8b32"}) is None

@@ -14,6 +14,7 @@ from compiler_core.clock.machine import this_machine
 from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.errors import InputError
 from compiler_core.graph.exporter import export_onnx
+from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.affine import activation_integers
 from compiler_core.quantize.apply import apply_profile
@@ -33,6 +34,7 @@ from compiler_core.quantize.precisions import (
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
+from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.names import CPU
 
 NAMES = ("residual", "concat", "mixed", "depthwise")
@@ -174,3 +176,21 @@ def test_what_plans_cannot_say(synthetic: ModuleType, tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=reason):
             apply_profile(model.graph, {**units, node.name: place}, profile, SCHEME)
+
+
+@pytest.mark.parametrize(("mode", "able"), [("nearest", True), ("linear", True), ("cubic", False)])
+def test_integers_pass_through_what_stays_between_them(mode: str, able: bool) -> None:
+    types = {name: TensorType("float32", (1, 2, 4, 4)) for name in "xy"}
+    node = Node("n", "Resize", ("x", "", "s"), ("y",), {"mode": mode})
+    factors = np.array([1, 1, 2, 2], np.float32)
+    graph = Graph("g", ("x",), ("y",), (node,), {"s": factors}, types, {"": 17})
+    ranges = dict.fromkeys("xy", TensorRange(-1.0, 2.0))
+    places = {place for place, _ in candidates(graph, node, ranges)}
+    assert places == ({"cpu:u8", "cpu:s8"} if able else set())
+    if able:
+        lowered = lower_precisions(graph, {"n": Static("uint8")}, ranges, SCHEME)
+        x = np.random.default_rng(0).uniform(-1, 2, (1, 2, 4, 4)).astype("f4")
+        real = FloatSession(graph).run({"x": x})["y"]
+        for optimize in (False, True):
+            found = FloatSession(lowered, optimize=optimize).run({"x": x})["y"]
+            assert np.abs(found - real).max() <= 2 * 3 / 255
