@@ -2,9 +2,11 @@
 quantizer gives, interleaved on this machine.
 
     python benchmarks/host.py --data FOLDER [--networks resnet8_cifar10,kwt1_kws,encoder]
+    python benchmarks/host.py --networks fire,bottlenecks --models any.onnx
 
 FOLDER holds trained models as ``../shared/data/prepare.py`` writes them; ResNet-18, the encoder and
-the decoder have random weights and count for latency alone. What loses how much is judged on one
+the others of :mod:`benchmarks.networks.random_networks` have random weights and count for latency
+alone, as do files of ``--models``, which get random inputs. What loses how much is judged on one
 half of the evaluation data and reported on the other; the limit is one point.
 
 For each network one table: every variant with the median and its 95 % interval, its ratio to float
@@ -15,7 +17,8 @@ get there, with nothing known and, in the second column, from records. Rows:
 |---|---|
 | ``float32`` | the model as it is, in onnxruntime |
 | ``ort static …`` | ``quantize_static`` of onnxruntime with its defaults, and with uint8 \
-activations, int8 weights per channel and each way to calibrate |
+activations and int8 weights: per tensor, of 7 bits (``reduce_range``), per channel with each way \
+to calibrate |
 | ``ort dynamic`` | ``quantize_dynamic`` |
 | ``nncf``, ``inc …`` | with ``--environments``: NNCF and onnx-neural-compressor, each in an \
 environment of its own in that folder, made where there is none (:mod:`benchmarks.host_peers`) |
@@ -35,6 +38,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -74,6 +78,8 @@ _MOST_COMBINATIONS = 3000
 _SECOND_LOOK, _LAST_LOOK = 150, 15
 """Combinations that are timed longer, and together at last."""
 _EVALUATED = 400
+_RANDOM = 16
+"""Random inputs of a file."""
 _SAMPLES = 64
 """Of the calibration data that others get."""
 
@@ -112,6 +118,20 @@ class Variant:
     content: bytes
     seconds: float = 0.0
     again_seconds: float | None = None
+
+
+def load_file(path: Path) -> Subject:
+    """Any model, with random inputs."""
+    model = load_model(path)
+    random = np.random.default_rng(5)
+    samples = {
+        name: random.normal(size=(_RANDOM, *(size or 1 for size in (known.shape or ())[1:])))
+        for name in model.graph.inputs
+        if (known := model.graph.types[name]).dtype == "float32"
+    }
+    feeds = {name: value.astype(np.float32) for name, value in samples.items()}
+    profile = profile_model(model.graph, feeds)
+    return Subject(path.stem, model, profile, path, feeds, (feeds, None), (feeds, None))
 
 
 def load(name: str, data: Path, scratch: Path) -> Subject:
@@ -180,12 +200,14 @@ def peers(
         print(f"quant_pre_process: {str(error)[:100]}", file=sys.stderr)
         prepared = subject.path
     before = time.perf_counter() - start
-    per_channel = {
-        "activation_type": QuantType.QUInt8,
-        "weight_type": QuantType.QInt8,
-        "per_channel": True,
+    per_tensor = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+    per_channel = {**per_tensor, "per_channel": True}
+    ways: dict[str, dict[str, Any]] = {
+        "ort static, defaults": {},
+        "ort static u8s8t MinMax": per_tensor,
+        "ort static u8s7t MinMax": {**per_tensor, "reduce_range": True},
+        "ort static u8s7c MinMax": {**per_channel, "reduce_range": True},
     }
-    ways: dict[str, dict[str, Any]] = {"ort static, defaults": {}}
     for method in ("MinMax", "Entropy", "Percentile"):
         options = {**per_channel, "calibrate_method": getattr(CalibrationMethod, method)}
         ways[f"ort static u8s8c {method}"] = options
@@ -311,9 +333,9 @@ def benchmark(subject: Subject, scratch: Path, options: argparse.Namespace) -> N
     variants |= dict(peers(subject, scratch, options.environments))
     choice, seconds = search(subject, base)
     _, again = search(subject, base)
-    full, found = choice.named(FULL_INT8).plan.places, choice.chosen.plan.places
-    variants[FULL_INT8] = Variant(written(subject, full, choice.scheme), seconds)
-    variants[OURS] = Variant(written(subject, found, choice.scheme), seconds, again)
+    full, found = choice.named(FULL_INT8), choice.chosen
+    variants[FULL_INT8] = Variant(written(subject, full.plan.places, full.scheme), seconds)
+    variants[OURS] = Variant(written(subject, found.plan.places, found.scheme), seconds, again)
     kept = {}
     for name, variant in variants.items():
         drop = None
@@ -438,6 +460,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", type=Path, help="folder of trained models")
     parser.add_argument("--networks", default=",".join(ALL), help=f"of {', '.join(ALL)}")
+    parser.add_argument("--models", nargs="*", type=Path, default=[], help="other ONNX files")
     parser.add_argument("--rounds", type=int, default=61)
     parser.add_argument("--budget", type=float, default=15.0, help="seconds of the last timing")
     parser.add_argument("--environments", type=Path, help="folder for those of other quantizers")
@@ -452,9 +475,10 @@ def main() -> None:
     print(f"# {this_machine().text}")
     with tempfile.TemporaryDirectory(prefix="nest-tune-") as folder:
         os.environ["NEST_TUNE_CACHE"] = str(Path(folder) / "cache")
-        for name in names:
+        loads = [partial(load, name, options.data or Path(), Path(folder)) for name in names]
+        for make in (*loads, *(partial(load_file, path) for path in options.models)):
             start = time.perf_counter()
-            benchmark(load(name, options.data or Path(), Path(folder)), Path(folder), options)
+            benchmark(make(), Path(folder), options)
             print(f"\n{time.perf_counter() - start:.0f} s in all")
 
 

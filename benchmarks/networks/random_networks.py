@@ -1,5 +1,6 @@
-"""Networks of usual shapes with seeded random weights, for latencies alone: ResNet-18, the encoder
-of a transformer, and one step of a decoder with its cache of keys and values."""
+"""Networks of usual shapes with seeded random weights, for latencies alone: ResNet-18, branches
+that are concatenated, residual blocks of depthwise convolutions, the encoder of a transformer, and
+one step of a decoder with its cache of keys and values."""
 
 from __future__ import annotations
 
@@ -115,6 +116,39 @@ def resnet18(size: int = 224) -> onnx.ModelProto:
     return n.model({"x": (TensorProto.FLOAT, [1, 3, size, size])}, {"y": [1, 1000]})
 
 
+def fire(size: int = 128) -> onnx.ModelProto:
+    """Squeezed, and expanded by three branches that are concatenated."""
+    n = RandomNetwork(77)
+    x = n.add("Relu", [n.conv("x", 32, 3, 3, 2)])
+    x, inside = n.add("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2]), 32
+    for number, (squeezed, outside) in enumerate(((12, 48), (16, 56), (20, 72), (24, 96))):
+        y = n.add("Relu", [n.conv(x, squeezed, inside, 1)])
+        branches = [(outside, 1), (outside, 3), (outside // 2, 3)]
+        parts = [n.add("Relu", [n.conv(y, out, squeezed, kernel)]) for out, kernel in branches]
+        x, inside = n.add("Concat", parts, axis=1), sum(out for out, _ in branches)
+        if number == 1:
+            x = n.add("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2])
+    x = n.add("GlobalAveragePool", [n.conv(x, 20, inside, 1)])
+    n.add("Flatten", [x], "y")
+    return n.model({"x": (TensorProto.FLOAT, [1, 3, size, size])}, {"y": [1, 20]})
+
+
+def bottlenecks(size: int = 96) -> onnx.ModelProto:
+    """Residual blocks of pointwise and depthwise convolutions."""
+    n = RandomNetwork(78)
+    x, inside = n.add("Relu", [n.conv("x", 24, 3, 3, 2)]), 24
+    for outside, stride in ((24, 1), (48, 2), (48, 1), (80, 2)):
+        y = n.add("Relu", [n.conv(x, outside, inside, 1)])
+        y = n.add("Relu", [n.conv(y, outside, 1, 3, stride, outside)])
+        y = n.conv(y, outside, outside, 1)
+        if (outside, stride) != (inside, 1):
+            x = n.conv(x, outside, inside, 1, stride)
+        x, inside = n.add("Relu", [n.add("Add", [y, x])]), outside
+    x = n.add("Flatten", [n.add("GlobalAveragePool", [x])])
+    n.gemm(x, inside, 12, "y")
+    return n.model({"x": (TensorProto.FLOAT, [1, 3, size, size])}, {"y": [1, 12]})
+
+
 def small() -> onnx.ModelProto:
     """Six operators with a residual: few enough to try everything."""
     n = RandomNetwork(6)
@@ -174,7 +208,14 @@ def decoder(
     return n.model(inputs, {"y": [1, 1, words]})
 
 
-NETWORKS = {"small": small, "resnet18": resnet18, "encoder": encoder, "decoder": decoder}
+NETWORKS = {
+    "small": small,
+    "fire": fire,
+    "bottlenecks": bottlenecks,
+    "resnet18": resnet18,
+    "encoder": encoder,
+    "decoder": decoder,
+}
 
 
 def write(name: str, folder: Path, samples: int = 16) -> Path:

@@ -191,7 +191,7 @@ class PrecisionSearch:
         plans = self.proposer.proposals(room)
         known = [] if first is None else [first]
         own = [found.scheme for found in known]
-        others = [self._judged(p, own) for p in plans if p.places not in _places(known)]
+        others = [self._judged(p, own) for p in plans if _key(p) not in map(_key, _plans(known))]
         judged = [*usual, *known, *others]
         timed = self._moved(self._timed(judged), len(usual))
         best, timed = self._settled(timed)
@@ -327,8 +327,13 @@ class PrecisionSearch:
         return [PrecisionPlan(name, dict(key), after) for after, key, name in found[:_MOVED]]
 
 
-def _places(plans: Sequence[VerifiedPlan]) -> list[Places]:
-    return [found.plan.places for found in plans]
+def _plans(found: Sequence[VerifiedPlan]) -> list[PrecisionPlan]:
+    return [verified.plan for verified in found]
+
+
+def _key(plan: PrecisionPlan) -> dict[str, str]:
+    """Equal for plans that differ in how weights are rounded alone."""
+    return {name: timed_as(place) for name, place in plan.places.items()}
 
 
 def _schemes() -> list[QuantizationScheme]:

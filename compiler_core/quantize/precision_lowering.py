@@ -35,6 +35,7 @@ from compiler_core.quantize.exponents import Granularity, mean_change
 from compiler_core.quantize.integer_rewriter import MIDDLE, IntegerRewriter
 from compiler_core.quantize.joined_scales import joined_integers
 from compiler_core.quantize.precisions import (
+    CLAMPS,
     SAME_VALUES,
     Dynamic,
     Half,
@@ -173,6 +174,10 @@ class _PrecisionRewriter(IntegerRewriter):
             self._write(replace(node, inputs=inputs), dict.fromkeys(node.outputs, passed))
             return
         results = {n: self._affine(n, dtype) for n in node.outputs if n in self._ranges}
+        if node.op in CLAMPS:
+            inputs = (self._integers_of(node.inputs[0], dtype), *node.inputs[1:])
+            self._write(replace(node, inputs=inputs), results)
+            return
         if not precision.weights:
             inputs = tuple(self._integers_of(n, dtype) if n else n for n in node.inputs)
             self._write(replace(node, inputs=inputs), results)

@@ -30,7 +30,7 @@ import numpy as np
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.views import VIEW_OPERATORS
+from compiler_core.graph.views import VIEW_OPERATORS, clip_limits
 from compiler_core.quantize.cpu_integers import WEIGHTED, float_reason
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.names import CPU, CPU_INT8, is_on_cpu
@@ -46,6 +46,9 @@ INTEGER_KERNELS = (
     *("Softmax", "MatMul"),
 )
 """Other operators without weights of which onnxruntime has integer kernels."""
+
+CLAMPS = ("Relu", "Clip")
+"""Operators that a runtime drops where the integers behind them hold nothing beyond the limits."""
 
 _WITHIN = ("nearest", "linear", b"nearest", b"linear")
 """Interpolations that stay between the values that they read."""
@@ -233,15 +236,18 @@ def _without_weights(
     same = node.op in SAME_VALUES
     if precision.joined and node.op != "Concat":
         return "Only concatenations join scales."
-    if not same and (node.op not in INTEGER_KERNELS or node.domain):
+    clamps = node.op in CLAMPS
+    if clamps and clip_limits(graph, node) is None:
+        return "Its limits are not constant."
+    if not (same or clamps) and (node.op not in INTEGER_KERNELS or node.domain):
         return f"onnxruntime has no integer kernel of {node.op}."
     if precision.activations == "uint16":
         return f"onnxruntime has no kernel of {node.op} on 16-bit integers."
     if node.op == "Resize" and node.attributes.get("mode", "nearest") not in _WITHIN:
         return "Its interpolation leaves the range of what it reads."
-    if same and node.clip is not None:
+    if same and node.clip is not None and not _holds(node.clip, ranges.get(node.inputs[0])):
         return "It clamps what passes through it."
-    read = node.inputs[:1] if same else tuple(filter(None, node.inputs))
+    read = node.inputs[:1] if same or clamps else tuple(filter(None, node.inputs))
     for name in (*read, *filter(None, node.outputs)):
         if name in graph.constants:
             value = graph.constants[name]
@@ -250,6 +256,11 @@ def _without_weights(
         elif name not in ranges or not ranges[name].bounded:
             return f"There are no statistics of {name!r}, or they are not finite."
     return None
+
+
+def _holds(limits: tuple[float, float], known: TensorRange | None) -> bool:
+    """Whether a clamp takes nothing from values."""
+    return known is not None and limits[0] <= known.low and known.high <= limits[1]
 
 
 def candidates(

@@ -194,3 +194,35 @@ def test_integers_pass_through_what_stays_between_them(mode: str, able: bool) ->
         for optimize in (False, True):
             found = FloatSession(lowered, optimize=optimize).run({"x": x})["y"]
             assert np.abs(found - real).max() <= 2 * 3 / 255
+
+
+def test_clamps_of_their_own_pass_integers() -> None:
+    """As in models that were quantized before, where limits of integers stand as clamps."""
+    types = {name: TensorType("float32", (1, 8, 6, 6)) for name in "xcry"}
+    weight = np.random.default_rng(1).normal(size=(8, 8, 1, 1)).astype("f4")
+    pool = {"kernel_shape": [2, 2], "strides": [1, 1]}
+    nodes = (
+        Node("conv", "Conv", ("x", "w"), ("c",), {"kernel_shape": [1, 1]}),
+        Node("relu", "Relu", ("c",), ("r",)),
+        Node("pool", "MaxPool", ("r",), ("y",), pool, clip=(0.0, 6.0)),
+    )
+    types["y"] = TensorType("float32", (1, 8, 5, 5))
+    graph = Graph("g", ("x",), ("y", "c"), nodes, {"w": weight}, types, {"": 17})
+    ranges = {
+        "x": TensorRange(-1, 1), "c": TensorRange(-5, 5), "r": TensorRange(0, 5),
+        "y": TensorRange(0, 5),
+    }  # fmt: skip
+    for node in nodes[1:]:
+        assert "cpu:u8" in {place for place, _ in candidates(graph, node, ranges)}
+    beyond = {**ranges, "r": TensorRange(0, 9)}
+    assert "cpu:u8" not in {place for place, _ in candidates(graph, nodes[2], beyond)}
+    asked = {"conv": Static("uint8", "int8", narrow=True)} | dict.fromkeys(
+        ("relu", "pool"), Static("uint8")
+    )
+    lowered = lower_precisions(graph, asked, ranges, SCHEME)
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 8, 6, 6)).astype("f4")
+    real = FloatSession(graph).run({"x": x})["y"]
+    for optimize in (False, True):
+        found = FloatSession(lowered, optimize=optimize).run({"x": x})["y"]
+        inside = real < 5
+        assert np.abs(found - real)[inside].max() < 0.3
