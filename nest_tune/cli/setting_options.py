@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import tomllib
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, is_typeddict
 
@@ -88,7 +89,7 @@ def _value(setting: Setting, given: Any) -> Any:
     if setting.kind is dict and setting.holds == VALUES:
         return {name: text.split(",") for name, text in map(name_and_value, given)}
     if setting.kind is dict and setting.holds == ARGUMENTS:
-        return {name: _literal(text) for name, text in map(name_and_value, given)}
+        return {name: _literal(text) for name, text in map(_argument, given)}
     if setting.kind is dict:
         return parse_shapes(given)
     if setting.kind is list and setting.default:  # names of a known few, which may share an option
@@ -108,9 +109,27 @@ def name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _argument(text: str) -> tuple[str, str]:
+    """``NAME=VALUE``, the name being one of Python's: values may hold equals signs.
+
+    Raises:
+        InputError: It reads otherwise.
+    """
+    name, _, value = text.partition("=")
+    if not name.isidentifier() or not value:
+        raise InputError(f"{text!r}: NAME=VALUE is needed")
+    return name, value
+
+
 def _literal(text: str) -> Any:
-    """A number, true, false or null, else the text itself."""
+    """What JSON or TOML writes so, else the text itself."""
     try:
         return json.loads(text)
     except ValueError:
+        pass
+    if text[:1] not in ("{", "["):
         return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError as error:
+        raise InputError(f"{text!r} is neither JSON nor a value of TOML: {error}") from error

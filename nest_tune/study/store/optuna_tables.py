@@ -1,8 +1,9 @@
-"""Optuna's tables, as far as we read and write them; Optuna itself makes them.
+"""Optuna's tables, as Optuna makes them.
 
 Its own way of writing a trial takes a query per decision, and of reading one all decisions of all
-trials. A test holds these definitions against Optuna's, and what is written against what Optuna
-reads.
+trials; what makes its tables loads SQLAlchemy's mapping of objects, 10 MB that nothing else here
+needs. Tests hold these definitions against Optuna's, statement by statement and for every kind of
+database, and what is written against what Optuna reads.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sqlalchemy as sql
 STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
 KNOWN_VERSION = "v3.2.0.a"
 """Of the tables; others are checked by Optuna."""
+SCHEMA_VERSION = 12
+"""What Optuna calls the same beside it."""
 
 TABLES = sql.MetaData()
 _LONGEST = 512
@@ -20,7 +23,15 @@ STUDIES = sql.Table(
     "studies",
     TABLES,
     sql.Column("study_id", sql.Integer, primary_key=True),
-    sql.Column("study_name", sql.String(_LONGEST), nullable=False),
+    sql.Column("study_name", sql.String(_LONGEST), nullable=False, index=True, unique=True),
+)
+INFO = sql.Table(
+    "version_info",
+    TABLES,
+    sql.Column("version_info_id", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("schema_version", sql.Integer),
+    sql.Column("library_version", sql.String(256)),
+    sql.CheckConstraint("version_info_id=1"),
 )
 DIRECTIONS = sql.Table(
     "study_directions",
@@ -33,13 +44,14 @@ DIRECTIONS = sql.Table(
     ),
     sql.Column("study_id", sql.ForeignKey("studies.study_id"), nullable=False),
     sql.Column("objective", sql.Integer, nullable=False),
+    sql.UniqueConstraint("study_id", "objective"),
 )
 TRIALS = sql.Table(
     "trials",
     TABLES,
     sql.Column("trial_id", sql.Integer, primary_key=True),
     sql.Column("number", sql.Integer),
-    sql.Column("study_id", sql.ForeignKey("studies.study_id")),
+    sql.Column("study_id", sql.ForeignKey("studies.study_id"), index=True),
     sql.Column("state", sql.Enum(*STATES, name="trialstate"), nullable=False),
     sql.Column("datetime_start", sql.DateTime),
     sql.Column("datetime_complete", sql.DateTime),
@@ -52,6 +64,7 @@ PARAMS = sql.Table(
     sql.Column("param_name", sql.String(_LONGEST)),
     sql.Column("param_value", sql.Float(53)),
     sql.Column("distribution_json", sql.Text),
+    sql.UniqueConstraint("trial_id", "param_name"),
 )
 VALUES = sql.Table(
     "trial_values",
@@ -65,18 +78,29 @@ VALUES = sql.Table(
         sql.Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype"),
         nullable=False,
     ),
+    sql.UniqueConstraint("trial_id", "objective"),
 )
 INTERMEDIATES = sql.Table(
     "trial_intermediate_values",
     TABLES,
     sql.Column("trial_intermediate_value_id", sql.Integer, primary_key=True),
     sql.Column("trial_id", sql.ForeignKey("trials.trial_id"), nullable=False),
+    sql.Column("step", sql.Integer, nullable=False),
+    sql.Column("intermediate_value", sql.Float(53)),
+    sql.Column(
+        "intermediate_value_type",
+        sql.Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
+        nullable=False,
+    ),
+    sql.UniqueConstraint("trial_id", "step"),
 )
 HEARTBEATS = sql.Table(
     "trial_heartbeats",
     TABLES,
     sql.Column("trial_heartbeat_id", sql.Integer, primary_key=True),
     sql.Column("trial_id", sql.ForeignKey("trials.trial_id"), nullable=False),
+    sql.Column("heartbeat", sql.DateTime, nullable=False),
+    sql.UniqueConstraint("trial_id"),
 )
 
 
@@ -88,6 +112,7 @@ def _attributes(name: str, number: str, owner: str) -> sql.Table:
         sql.Column(owner.split(".")[1], sql.ForeignKey(owner)),
         sql.Column("key", sql.String(_LONGEST)),
         sql.Column("value_json", sql.Text),
+        sql.UniqueConstraint(owner.split(".")[1], "key"),
     )
 
 
@@ -100,7 +125,10 @@ TRIAL_SYSTEM = _attributes(
     "trial_system_attributes", "trial_system_attribute_id", "trials.trial_id"
 )
 VERSION = sql.Table(
-    "alembic_version", TABLES, sql.Column("version_num", sql.String(32), primary_key=True)
+    "alembic_version",
+    TABLES,
+    sql.Column("version_num", sql.String(32), nullable=False),
+    sql.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 
 OF_TRIALS = (PARAMS, VALUES, TRIAL_USER, TRIAL_SYSTEM, INTERMEDIATES, HEARTBEATS)

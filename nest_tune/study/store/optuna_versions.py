@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import sqlalchemy as sql
 
 from compiler_core.errors import InputError, MissingDependencyError
 from nest_tune.records.dialects import create_tables
-from nest_tune.study.store.optuna_tables import KNOWN_VERSION, VERSION
+from nest_tune.study.store.optuna_tables import (
+    INFO,
+    KNOWN_VERSION,
+    SCHEMA_VERSION,
+    TABLES,
+    VERSION,
+)
 
 
 def require_optuna_tables(connection: sql.Connection, shown: str) -> None:
@@ -37,33 +45,27 @@ def require_optuna_tables(connection: sql.Connection, shown: str) -> None:
 
 def installed_version() -> str:
     """Version of the tables that the installed Optuna makes."""
-    from optuna.storages import _rdb
-
-    folder = Path(str(_rdb.__file__)).parent / "alembic" / "versions"
+    found = find_spec("optuna")
+    assert found is not None
+    assert found.origin is not None
+    folder = Path(found.origin).parent / "storages" / "_rdb" / "alembic" / "versions"
     return max(path.stem.rstrip("_") for path in folder.glob("v*.py"))
 
 
 def _make(connection: sql.Connection) -> None:
-    """As Optuna does, without loading the machinery that changes tables from version to version,
-    which takes more than a second."""
-    import optuna
-    from optuna.storages._rdb import models
-
+    """As Optuna does, without loading it."""
+    optuna_version = version("optuna")
     if installed_version() != KNOWN_VERSION:
         raise MissingDependencyError(
-            f"optuna {optuna.__version__} keeps studies in tables of version "
+            f"optuna {optuna_version} keeps studies in tables of version "
             f"{installed_version()}; {KNOWN_VERSION} is needed",
             hint="pip install 'optuna>=5,<6'",
         )
-    create_tables(connection, models.BaseModel.metadata)
-    VERSION.create(connection, checkfirst=True)
-    info = models.VersionInfoModel.__table__
-    if connection.execute(sql.select(info.c.version_info_id)).scalar() is None:
+    create_tables(connection, TABLES)
+    if connection.execute(sql.select(INFO.c.version_info_id)).scalar() is None:
         connection.execute(
-            info.insert().values(
-                version_info_id=1,
-                schema_version=models.SCHEMA_VERSION,
-                library_version=optuna.__version__,
+            INFO.insert().values(
+                version_info_id=1, schema_version=SCHEMA_VERSION, library_version=optuna_version
             )
         )
     if connection.execute(sql.select(VERSION.c.version_num)).scalar() is None:

@@ -10,10 +10,13 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy as sql
+from alembic.runtime.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from compiler_core.errors import StorageLostError
 from nest_tune.study.domain import Domain, choices
@@ -43,20 +46,40 @@ def trial(number: int, value: float = 1.5, outcome: Outcome = Outcome.COMPLETE) 
     return OuterTrial(number, (1, number % 3, 0), True, outcome, metrics, message="<why>")
 
 
-def test_definitions_of_tables_are_optunas() -> None:
+@pytest.mark.parametrize("dialect", [sqlite, postgresql, mysql])
+def test_definitions_of_tables_are_optunas(dialect: Any) -> None:
+    def statements(table: sql.Table) -> list[str]:
+        made = dialect.dialect()
+        enums = {c.type for c in table.c if isinstance(c.type, sql.Enum)}
+        texts = [str(CreateTable(table).compile(dialect=made))]
+        texts += [f"{enum.name}: {sorted(enum.enums)}" for enum in enums]
+        texts += [str(CreateIndex(index).compile(dialect=made)) for index in table.indexes]
+        return sorted(texts)
+
     assert optuna_versions.installed_version() == optuna_tables.KNOWN_VERSION
-    theirs = models.BaseModel.metadata.tables
-    for name, table in optuna_tables.TABLES.tables.items():
-        if name == optuna_tables.VERSION.name:
-            continue
+    assert models.SCHEMA_VERSION == optuna_tables.SCHEMA_VERSION
+    theirs = dict(models.BaseModel.metadata.tables)
+    ours = dict(optuna_tables.TABLES.tables)
+    version = ours.pop(optuna_tables.VERSION.name)
+    assert set(ours) == set(theirs)
+    for name, table in theirs.items():
+        assert statements(ours[name]) == statements(table)
         for column in table.c:
-            other = theirs[name].c[column.name]
-            assert (column.primary_key, column.nullable) == (other.primary_key, other.nullable)
-            assert type(column.type) is type(other.type), (name, column.name)
-            if isinstance(column.type, sql.Enum):
-                assert set(column.type.enums) == set(other.type.enums)
-                assert column.type.name == other.type.name
+            other = ours[name].c[column.name]
+            assert (column.autoincrement, type(column.type)) == (
+                other.autoincrement,
+                type(other.type),
+            )
+    assert statements(version) == statements(their_version_table())
     assert [TrialState(n).name for n in range(5)] == list(optuna_tables.STATES)
+
+
+def their_version_table() -> sql.Table:
+    """As Alembic makes it for Optuna."""
+    engine = sql.create_engine("sqlite://")
+    with engine.connect() as connection:
+        table = MigrationContext.configure(connection)._version
+    return table.to_metadata(sql.MetaData())
 
 
 def test_optuna_opens_tables_that_were_made_here(tmp_path: Path) -> None:
