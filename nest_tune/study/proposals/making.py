@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nest_tune.samplers.registry import DEFAULT_SAMPLER, load_configuration_sampler
 from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import Proposer, SearchProblem
-
-_OPTUNA = "optuna"
 
 
 def make_proposer(problem: SearchProblem, history: History) -> Proposer:
@@ -26,7 +26,7 @@ def make_proposer(problem: SearchProblem, history: History) -> Proposer:
 
 def require_sampler(problem: SearchProblem) -> None:
     """Refuses a sampler that cannot be made for a problem, before any trial has run; Optuna's own
-    propose a trial, too. One that keeps a state is not tried: it is made once.
+    propose a trial, too. What others fail at with made-up results may be due to these.
 
     Raises:
         InputError: There is none of that name, or it does not take its arguments or the space.
@@ -35,13 +35,15 @@ def require_sampler(problem: SearchProblem) -> None:
     if problem.sampler == DEFAULT_SAMPLER:
         return
     make, is_optuna = load_configuration_sampler(problem.sampler)
-    if is_optuna:
-        from nest_tune.study.proposals.optuna_proposer import keeps_state, make_sampler
+    if not is_optuna:
+        return
+    from nest_tune.study.proposals.optuna_making import make_sampler
+    from nest_tune.study.proposals.sampler_traits import is_optunas, traits_of
 
-        if keeps_state(make):
-            return
-        made = make_sampler(problem, make, 0)
-        if type(made).__module__.partition(".")[0] == _OPTUNA and problem.space.parameters:
+    tried = replace(problem)
+    if not traits_of(tried, make).keeps_state:
+        made = make_sampler(tried, make, 0)
+        if is_optunas(made) and problem.space.parameters:
             from nest_tune.study.proposals.sampler_rehearsal import rehearse_sampler
 
-            rehearse_sampler(problem, make)
+            rehearse_sampler(tried, make)

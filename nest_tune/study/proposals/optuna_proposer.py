@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
-from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
+from compiler_core.errors import NestTuneError
 from nest_tune.study.proposals.history import History
-from nest_tune.study.proposals.offered import distributions_of, wants_numbers
-from nest_tune.study.proposals.optuna_arguments import parameters_of, with_objects
+from nest_tune.study.proposals.optuna_making import Make, lacking, make_sampler
 from nest_tune.study.proposals.problem import ATTEMPTS, Asked, SearchProblem, stream_seed
+from nest_tune.study.proposals.sampler_traits import Traits, hears_results, traits_of
 from nest_tune.study.proposals.view import SAMPLER, InMemoryStudy
 from nest_tune.study.trial import Point
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-Make = Callable[..., optuna.samplers.BaseSampler]
-"""A class of samplers, or what makes one."""
 
 _STARTUP = 10
 
@@ -47,24 +44,21 @@ def random(seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def keeps_state(make: Make) -> bool:
-    """Whether samplers cannot be made anew for each trial: nobody can give them a seed. Such a
-    sampler lives as long as a run does, and what it proposes depends on what it has seen there."""
-    return "seed" not in parameters_of(make)
-
-
 class OptunaProposer:
     """See :class:`~nest_tune.study.proposals.problem.Proposer`.
 
     Args:
         problem: What is searched.
         history: What may be known.
-        make: Makes a sampler: called with the problem's arguments, and with those of ``seed``,
-            ``problem`` and ``search_space`` (values by name) that it takes.
+        make: Makes a sampler, see :func:`~nest_tune.study.proposals.optuna_making.make_sampler`.
     """
 
     def __init__(self, problem: SearchProblem, history: History, make: Make) -> None:
         self._problem, self._history, self._make = problem, history, make
+
+    @property
+    def _traits(self) -> Traits:
+        return traits_of(self._problem, self._make)
 
     def ask(self, number: int, seen: set[Point]) -> Asked | None:
         try:
@@ -72,7 +66,7 @@ class OptunaProposer:
         except NestTuneError:
             raise
         except ImportError as error:
-            raise _lacking(self._problem, error) from error
+            raise lacking(self._problem, error) from error
         except Exception as error:  # whatever a sampler does, it is named
             raise NestTuneError(
                 f"sampler {self._problem.sampler!r}: trial {number}: {type(error).__name__}: "
@@ -103,80 +97,33 @@ class OptunaProposer:
     def _view(self, number: int) -> InMemoryStudy:
         view: InMemoryStudy | None = self._problem.memory.get("view")
         if view is None or not view.follows(self._history, number):
-            view = InMemoryStudy(self._problem, numbers=wants_numbers(self._make))
+            view = InMemoryStudy(self._problem, numbers=self._traits.numbers)
             self._problem.memory["view"] = view
-        view.show(self._history, number)
+        view.show(self._history, number, self._tell)
         return view
 
+    def _tell(self, study: optuna.Study, trial: FrozenTrial, *ended: Any) -> None:
+        """Tells a sampler that wants it of a trial that has ended; one that lives, once."""
+        sampler = self._sampler(trial.number, 0)
+        if not hears_results(sampler):
+            return
+        if self._traits.keeps_state:
+            told: set[int] = self._problem.memory.setdefault("told", set())
+            if trial.number in told:
+                return
+            told.add(trial.number)
+        study.sampler = sampler
+        sampler.after_trial(study, trial, *ended)
+
     def _sampler(self, number: int, attempt: int) -> optuna.samplers.BaseSampler:
-        if keeps_state(self._make):
-            memory = self._problem.memory
-            if "kept" not in memory:
-                memory["kept"] = make_sampler(self._problem, self._make, None)
-            kept: optuna.samplers.BaseSampler = memory["kept"]
-            return kept
         seed = stream_seed(self._problem.seed, number, attempt)
-        return make_sampler(self._problem, self._make, seed)
+        if not self._traits.keeps_state:
+            return self._made(seed)
+        memory = self._problem.memory
+        if "kept" not in memory:
+            memory["kept"] = self._made(stream_seed(self._problem.seed, 0))
+        kept: optuna.samplers.BaseSampler = memory["kept"]
+        return kept
 
-
-def _lacking(problem: SearchProblem, error: ImportError) -> MissingDependencyError:
-    package = error.name or "the package that it asks for"
-    return MissingDependencyError(
-        f"sampler {problem.sampler!r}: {type(error).__name__}: {error}",
-        hint=f"install {package} beside nest-tune, or another --sampler",
-    )
-
-
-_LISTED = 1 << 13
-"""Points that a sampler may write down before its first."""
-
-
-def _require_listable(problem: SearchProblem) -> None:
-    """Refuses samplers that write down all points of a large space.
-
-    Raises:
-        InputError: There are too many.
-    """
-    if "search_space" not in problem.arguments and problem.space.product_size > _LISTED:
-        raise InputError(
-            f"sampler {problem.sampler!r}: it writes down all points, and the space has "
-            f"{problem.space.product_size:.3g}; at most {_LISTED} are allowed",
-            hint="narrow decisions by --value DECISION=VALUE, or --sampler exhaustive",
-        )
-
-
-def make_sampler(
-    problem: SearchProblem, make: Make, seed: int | None
-) -> optuna.samplers.BaseSampler:
-    """A sampler for a problem.
-
-    Raises:
-        InputError: It does not take the arguments, or what was made is no sampler.
-        MissingDependencyError: It needs a package that is not installed.
-    """
-    known = parameters_of(make)
-    given = with_objects(problem.arguments, seed)
-    if "seed" in known and seed is not None:
-        given.setdefault("seed", seed)
-    if "problem" in known:
-        given.setdefault("problem", problem)
-    if "search_space" in known:
-        _require_listable(problem)
-        spread = distributions_of(problem.space)
-        given.setdefault("search_space", {name: list(d.choices) for name, d in spread.items()})
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            made = make(**given)
-    except ImportError as error:
-        raise _lacking(problem, error) from error
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"sampler {problem.sampler!r}: {error}", hint="[sampler.arguments] of the study file"
-        ) from error
-    if not isinstance(made, optuna.samplers.BaseSampler):
-        raise InputError(
-            f"sampler {problem.sampler!r}: a {type(made).__name__} was made; a subclass of "
-            "optuna.samplers.BaseSampler is needed"
-        )
-    return made
+    def _made(self, seed: int) -> optuna.samplers.BaseSampler:
+        return make_sampler(self._problem, self._make, seed, numbers=self._traits.numbers)

@@ -10,13 +10,11 @@ import inspect
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
 from nest_tune.study.proposals.history import History
+from nest_tune.study.proposals.made_up import made_up_trials
 from nest_tune.study.proposals.optuna_proposer import OptunaProposer
 from nest_tune.study.proposals.problem import SearchProblem
-from nest_tune.study.trial import Outcome, OuterTrial
 
 _STARTUP, _MOST = "n_startup_trials", 64
 _USUAL = 10
@@ -36,19 +34,7 @@ def rehearse_sampler(problem: SearchProblem, make: Any) -> None:
     count = _startup(problem, make) + 2
     if count > _MOST:
         return
-    generator = np.random.default_rng(0)
-    names = {goal.metric.value for goal in problem.objectives}
-    names |= {limit.metric.value for limit in problem.limits}
-    trials = tuple(
-        OuterTrial(
-            number,
-            problem.space.sample(generator) if number else problem.space.default,
-            False,
-            Outcome.COMPLETE,
-            {name: float(generator.uniform(1.0, 2.0)) for name in sorted(names)},
-        )
-        for number in range(count)
-    )
+    trials = made_up_trials(problem, count)
     try:
         OptunaProposer(replace(problem), History(trials), make).ask(count, set())
     except (InputError, MissingDependencyError):

@@ -8,11 +8,11 @@ of trials and of the study is handed back, so that it can be kept with the trial
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.offered import Offered, domain_of
@@ -26,7 +26,11 @@ SAMPLER = "sampler"
 INFEASIBLE = 1e6
 """Constraint of what does not exist on the target."""
 
+Tell = Callable[[optuna.Study, FrozenTrial, TrialState, list[float] | None], None]
+"""What is told of a trial that ends: as :meth:`optuna.samplers.BaseSampler.after_trial`."""
+
 _USER, _STATE = "user", "trial"
+_STUDY, _STUDY_USER = "study", "study_user"
 _CONSTRAINT = "constraints"
 """Beginning of the attributes that :meth:`optuna.Trial.set_constraint` writes."""
 
@@ -61,15 +65,22 @@ class InMemoryStudy:
             and all(a is b for a, b in zip(known, history, strict=False))
         )
 
-    def show(self, history: History, number: int) -> None:
-        """Adds what a proposal may know beyond the one before it."""
+    def show(self, history: History, number: int, tell: Tell | None = None) -> None:
+        """Adds what a proposal may know beyond the one before it.
+
+        Args:
+            history: What it may know.
+            number: Of the proposal.
+            tell: Called with each trial that has ended, before it is shown so.
+        """
+        self.study._thread_local.in_optimize_loop = True  # samplers may call study.stop()
         points: dict[int, OuterTrial | Proposal] = {p.number: p for p in history.pending}
         points |= {t.number: t for t in history.trials}
         for at in range(len(self._proposed), number):
             self._create(points[at].point, points[at].attributes)
         default = history[0].metrics if history else {}
         for trial in history.trials[len(self._known) :]:
-            self._tell(trial, default)
+            self._end(trial, default, tell)
         self._known = list(history.trials)
 
     def begin(self, sampler: optuna.samplers.BaseSampler) -> optuna.Trial:
@@ -105,19 +116,24 @@ class InMemoryStudy:
     def attributes(self, key: int, before: Mapping[str, Any]) -> dict[str, Any]:
         """What the sampler wrote about a trial, and about the study since ``before``."""
         trial = self._storage.get_trial(key)
-        study = self.study_attributes()
         found: dict[str, Any] = {
             _STATE: dict(trial.system_attrs),
             _USER: dict(trial.user_attrs),
-            "study": {k: v for k, v in study.items() if before.get(k) != v},
         }
+        for part, values in self.study_attributes().items():
+            known = before.get(part, {})
+            found[part] = {name: v for name, v in values.items() if known.get(name) != v}
         kept = {name: values for name, values in found.items() if values}
         plain: dict[str, Any] = json.loads(json.dumps(kept, default=_plain))
         return plain
 
-    def study_attributes(self) -> dict[str, Any]:
-        """Attributes that samplers gave the study."""
-        return dict(self._storage.get_study_system_attrs(self.study._study_id))
+    def study_attributes(self) -> dict[str, dict[str, Any]]:
+        """Attributes that samplers gave the study, by kind."""
+        key = self.study._study_id
+        return {
+            _STUDY: dict(self._storage.get_study_system_attrs(key)),
+            _STUDY_USER: dict(self._storage.get_study_user_attrs(key)),
+        }
 
     def _create(self, point: Point, attributes: Mapping[str, Any]) -> None:
         key = self._storage.create_new_trial(self.study._study_id)
@@ -126,8 +142,10 @@ class InMemoryStudy:
             self._storage.set_trial_system_attr(key, name, value)
         for name, value in kept.get(_USER, {}).items():
             self._storage.set_trial_user_attr(key, name, value)
-        for name, value in kept.get("study", {}).items():
+        for name, value in kept.get(_STUDY, {}).items():
             self._storage.set_study_system_attr(self.study._study_id, name, value)
+        for name, value in kept.get(_STUDY_USER, {}).items():
+            self._storage.set_study_user_attr(self.study._study_id, name, value)
         self.settle(key, point)
 
     def _set(self, key: int, point: Point) -> None:
@@ -139,7 +157,7 @@ class InMemoryStudy:
                 internal = spread.to_internal_repr(self._offered.value(name, values[name]))
                 self._storage.set_trial_param(key, name, internal, spread)
 
-    def _tell(self, trial: OuterTrial, default: Mapping[str, float]) -> None:
+    def _end(self, trial: OuterTrial, default: Mapping[str, float], tell: Tell | None) -> None:
         """Infeasible trials are complete ones that exceed a limit by far; those that broke, and
         what is not admitted, are failed ones, which samplers pass over."""
         key = self._key(trial.number)
@@ -150,11 +168,18 @@ class InMemoryStudy:
         point = trial.point
         inside = problem.space.moved_inside(point) == point
         if trial.outcome.is_error or len(values) < len(names) or not inside:
-            self._storage.set_trial_state_values(key, TrialState.FAIL)
+            self._set_state(key, TrialState.FAIL, None, tell)
             return
         for name, value in self._constraints(trial, default).items():
             self._storage.set_trial_system_attr(key, f"{_CONSTRAINT}:{name}", value)
-        self._storage.set_trial_state_values(key, TrialState.COMPLETE, values)
+        self._set_state(key, TrialState.COMPLETE, values, tell)
+
+    def _set_state(
+        self, key: int, state: TrialState, values: list[float] | None, tell: Tell | None
+    ) -> None:
+        if tell is not None:
+            tell(self.study, self._storage.get_trial(key), state, values)
+        self._storage.set_trial_state_values(key, state, values)
 
     def _key(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)

@@ -141,7 +141,7 @@ def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     return {
         "settings": settings_document(ground.settings),
         "folder": working_folder(),
-        "marks": list(marks_of(ground.settings)),
+        "marks": list(marks_of(ground.settings, ground.problem)),
         "digests": dict(ground.digests),
         "records": records,
         "transfers": _transfers(storage, ground, records["newest"]),

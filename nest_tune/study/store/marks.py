@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nest_tune.samplers.registry import DEFAULT_SAMPLER, load_configuration_sampler
+from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.stored_study import StoredStudy
 
@@ -10,7 +11,7 @@ ASYNCHRONOUS = "asynchronous"
 KEEPS_STATE = "sampler keeps a state"
 
 
-def marks_of(settings: StudySettings) -> tuple[str, ...]:
+def marks_of(settings: StudySettings, problem: SearchProblem) -> tuple[str, ...]:
     """The marks of a study that is being made.
 
     Raises:
@@ -20,9 +21,9 @@ def marks_of(settings: StudySettings) -> tuple[str, ...]:
     if settings.sampler != DEFAULT_SAMPLER:
         make, is_optuna = load_configuration_sampler(settings.sampler)
         if is_optuna:
-            from nest_tune.study.proposals.optuna_proposer import keeps_state
+            from nest_tune.study.proposals.sampler_traits import traits_of
 
-            found += [KEEPS_STATE] if keeps_state(make) else []
+            found += [KEEPS_STATE] if traits_of(problem, make).keeps_state else []
     return tuple(found)
 
 

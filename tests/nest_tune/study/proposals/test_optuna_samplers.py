@@ -20,9 +20,9 @@ from nest_tune.study.proposals.base_samplers import ExhaustiveSampler, XgbSample
 from nest_tune.study.proposals.front import dominates, nondominated
 from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.making import require_sampler
-from nest_tune.study.proposals.optuna_proposer import keeps_state
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.proposals.proposals import propose
+from nest_tune.study.proposals.sampler_traits import takes_seed, traits_of
 from nest_tune.study.request.goals import scale_of
 from nest_tune.study.trial import OuterTrial, Point, Proposal
 from search_spaces.joint import JointSpace
@@ -192,7 +192,7 @@ def test_all_of_optunas_samplers_have_a_name() -> None:
         "BaseSampler",
         "BaseGASampler",
     }
-    assert all(not keeps_state(load_configuration_sampler(name)[0]) for name in OPTUNA_SAMPLERS)
+    assert all(takes_seed(load_configuration_sampler(name)[0]) for name in OPTUNA_SAMPLERS)
 
 
 def test_a_sampler_sees_results_it_may_know_and_the_rest_running() -> None:
@@ -205,9 +205,9 @@ def test_a_sampler_sees_results_it_may_know_and_the_rest_running() -> None:
 
 def test_a_sampler_with_a_state_lives_as_long_as_the_run() -> None:
     name = f"{__name__}:Counting"
-    assert keeps_state(load_configuration_sampler(name)[0])
-    Counting.made = 0
     one = problem_for(name)
+    assert traits_of(one, load_configuration_sampler(name)[0]).keeps_state
+    Counting.made = 0  # it was tried before
     search(lambda _: one, 14)
     assert Counting.made == 1
 
