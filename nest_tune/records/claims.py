@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import sqlalchemy as sql
 
@@ -18,6 +18,8 @@ from nest_tune.records.connection import Connection
 from nest_tune.records.dialects import create_tables
 from nest_tune.records.journal_rows import keep_in_journals
 from nest_tune.records.owner import read_owner, this_process
+
+T = TypeVar("T")
 
 LEASE_S = 30.0
 RENEWAL_S = 10.0
@@ -57,29 +59,42 @@ class Claims:
         Returns:
             Those that are this driver's now.
         """
+        wanted = set(keys)
+        return self.take_and(wanted, lambda _connection: None)[0] if wanted else set()
+
+    def take_and(
+        self, keys: Iterable[str], then: Callable[[sql.Connection], T]
+    ) -> tuple[set[str], T]:
+        """As :meth:`take`, with what is read behind it in the same transaction.
+
+        Args:
+            keys: As there.
+            then: Called behind the claim; also where there are no keys.
+        """
         wanted = sorted(set(keys))  # one order for all, so that drivers do not lock crosswise
-        if not wanted:
-            return set()
 
-        def work(connection: sql.Connection) -> set[str]:
-            now = self._now()
-            ours = _CLAIMS.c.key.in_(wanted)
-            void = _CLAIMS.c.until_s < now
-            if dead := self._dead(connection.execute(sql.select(_CLAIMS.c.owner).where(ours))):
-                void = sql.or_(void, _CLAIMS.c.owner.in_(dead))
-            connection.execute(_CLAIMS.delete().where(ours, void))
-            rows = [{"key": key, "owner": self.owner} for key in wanted]
-            values = {"until_s": now + self._lease_s}
-            insert = self._connection.rules.insert(_CLAIMS, ["key"])
-            connection.execute(insert.values([{**row, **values} for row in rows]))
-            found = connection.execute(
-                sql.select(_CLAIMS.c.key).where(ours, _CLAIMS.c.owner == self.owner)
-            )
-            return set(found.scalars())
+        def work(connection: sql.Connection) -> tuple[set[str], T]:
+            return self._taken(connection, wanted) if wanted else set(), then(connection)
 
-        taken = self._connection.run(work)
+        taken, read = self._connection.run(work)
         self._held |= taken
-        return taken
+        return taken, read
+
+    def _taken(self, connection: sql.Connection, wanted: list[str]) -> set[str]:
+        now = self._now()
+        ours = _CLAIMS.c.key.in_(wanted)
+        void = _CLAIMS.c.until_s < now
+        if dead := self._dead(connection.execute(sql.select(_CLAIMS.c.owner).where(ours))):
+            void = sql.or_(void, _CLAIMS.c.owner.in_(dead))
+        connection.execute(_CLAIMS.delete().where(ours, void))
+        rows = [{"key": key, "owner": self.owner} for key in wanted]
+        values = {"until_s": now + self._lease_s}
+        insert = self._connection.rules.insert(_CLAIMS, ["key"])
+        connection.execute(insert.values([{**row, **values} for row in rows]))
+        found = connection.execute(
+            sql.select(_CLAIMS.c.key).where(ours, _CLAIMS.c.owner == self.owner)
+        )
+        return set(found.scalars())
 
     def _dead(self, owners: sql.CursorResult[Any]) -> list[str]:
         """Owners that were processes of this machine and are no more."""
@@ -102,9 +117,18 @@ class Claims:
         """Gives claims back, when their results are stored or will not come; all by default."""
         given = sorted(self._held if keys is None else self._held.intersection(keys))
         if given:
-            ours = sql.and_(_CLAIMS.c.key.in_(given), _CLAIMS.c.owner == self.owner)
-            self._connection.run(lambda c: c.execute(_CLAIMS.delete().where(ours)))
+            self._connection.run(lambda connection: self.give(connection, given))
             self._held -= set(given)
+
+    def give(self, connection: sql.Connection, keys: Iterable[str]) -> None:
+        """Gives claims back in a transaction of somebody else's; :meth:`forget` follows once that
+        is committed."""
+        ours = sql.and_(_CLAIMS.c.key.in_(list(keys)), _CLAIMS.c.owner == self.owner)
+        connection.execute(_CLAIMS.delete().where(ours))
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Takes note that claims have been given back."""
+        self._held -= set(keys)
 
     def _now(self) -> Any:
         return self._connection.rules.now_s()

@@ -68,23 +68,25 @@ class Rows:
 
     def take_changes(self, connection: sql.Connection) -> list[Any]:
         """Operations that do again what was noted."""
-        made = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
-        if unknown := set(made.scalars()) - set(self._known):
+        execute = connection.connection.cursor().execute  # several times per trial of a study
+        made = execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        if unknown := {name for (name,) in made} - set(self._known):
             raise InternalError(f"tables that no journal keeps: {', '.join(sorted(unknown))}")
-        query = "SELECT DISTINCT name, row FROM journal_change ORDER BY name, row"
-        noted = connection.exec_driver_sql(query).all()
+        noted = execute(
+            "SELECT DISTINCT name, row FROM journal_change ORDER BY name, row"
+        ).fetchall()
         if not noted:
             return []
-        connection.exec_driver_sql("DELETE FROM journal_change")
+        execute("DELETE FROM journal_change")
         changes: list[Any] = []
         for name, row in noted:
-            table = self._known[name]
-            found = connection.execute(sql.select(*table.c).where(_row(table) == row)).one_or_none()
+            columns = self._known[name].c.keys()
+            names = ", ".join(f'"{column}"' for column in columns)
+            found = execute(f'SELECT {names} FROM "{name}" WHERE rowid = ?', (row,)).fetchone()
             if found is None:
                 changes.append(["drop", name, row])
             else:
-                values = dict(zip(table.c.keys(), found, strict=True))
-                changes.append(["put", name, row, values])
+                changes.append(["put", name, row, dict(zip(columns, found, strict=True))])
         return changes
 
     def replay(self, connection: sql.Connection, operations: Any) -> None:
@@ -156,8 +158,3 @@ def _is_numbered(table: sql.Table) -> bool:
     """Whether a column is the number of the row."""
     keys = list(table.primary_key.columns)
     return len(keys) == 1 and isinstance(keys[0].type, sql.Integer)
-
-
-def _row(table: sql.Table) -> sql.ColumnElement[int]:
-    """The number of a row."""
-    return sql.literal_column(f'"{table.name}".rowid', sql.Integer)

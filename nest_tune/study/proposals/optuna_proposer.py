@@ -16,8 +16,6 @@ from nest_tune.study.proposals.sampler_traits import Traits, hears_results, trai
 from nest_tune.study.proposals.view import SAMPLER, InMemoryStudy
 from nest_tune.study.trial import Point
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 _STARTUP = 10
 
 

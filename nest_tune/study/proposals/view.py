@@ -20,6 +20,8 @@ from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import scale_of
 from nest_tune.study.trial import OuterTrial, Point, Proposal
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
 SAMPLER = "sampler"
 """Attribute of a proposal: what its sampler wrote, ``{"trial": {…}, "study": {…}}``."""
 

@@ -17,6 +17,7 @@ from typing import Any
 from compiler_core.tensor.digest import digest
 from nest_tune.records.claims import Claims
 from nest_tune.runners.runner import ATTEMPTS, Answer, Ending, Needs, Runner, Work
+from nest_tune.study.store.results import results_of
 from nest_tune.study.store.storage import StudyStorage
 
 Then = Callable[[Answer], None]
@@ -149,9 +150,8 @@ class Calls:
         if not tickets:
             return
         keys = [self._elsewhere[ticket].key for ticket in tickets]
-        ours = self._claims.take(keys)
-        # After the claim: what was finished before it is not computed again.
-        stored = self._storage.results(keys)
+        # Read after the claim: what was finished before it is not computed again.
+        ours, stored = self._claims.take_and(keys, lambda found: results_of(found, keys))
         computing = {pending.key for pending in self._pending.values() if pending.kept}
         for ticket in tickets:
             pending = self._elsewhere[ticket]
@@ -186,6 +186,7 @@ class Calls:
             answer = replace(answer, message=message)
         if pending.kept:
             if answer.ending is Ending.DONE:
-                self._storage.add_result(pending.key, answer.value)
-            self._claims.drop([pending.key])
+                self._storage.add_result(pending.key, answer.value, self._claims)
+            else:
+                self._claims.drop([pending.key])
         pending.then(answer)

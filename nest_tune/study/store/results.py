@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
+from nest_tune.records.claims import Claims
 from nest_tune.study.store.stored_document import damaged, read_json
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.study.store.study_rows import StudyRows
@@ -54,8 +55,14 @@ class ResultRows(StudyRows):
             found[row.task] = read_json(row.document, where)
         return found
 
-    def add_result(self, key: str, value: Any) -> None:
-        """Stores what a pure function of the digest ``key`` gave."""
+    def add_result(self, key: str, value: Any, claims: Claims | None = None) -> None:
+        """Stores what a pure function of the digest ``key`` gave.
+
+        Args:
+            key: Of the result.
+            value: Plain.
+            claims: Give the claim of that key back in the same transaction.
+        """
         text = json.dumps(value)
         row = {"key": key, "document": text, "digest": digest_of(key, text)}
 
@@ -67,16 +74,26 @@ class ResultRows(StudyRows):
                 found = None
             if found is None:
                 connection.execute(RESULTS.insert().values(row))
+            if claims is not None:
+                claims.give(connection, [key])
 
         try:
             self.run(work)
         except IntegrityError:  # another study was faster, with the same result
-            return
+            if claims is not None:
+                claims.drop([key])
+        if claims is not None:
+            claims.forget([key])
 
     def results(self, keys: Sequence[str]) -> dict[str, Any]:
         """Stored results by key; one that is damaged is computed again."""
-        rows = self._rows(sql.select(RESULTS).where(RESULTS.c.key.in_(keys)))
-        return {row.key: json.loads(row.document) for row in rows if _is_sound(row)}
+        return self.run(lambda connection: results_of(connection, keys))
+
+
+def results_of(connection: sql.Connection, keys: Sequence[str]) -> dict[str, Any]:
+    """As :meth:`ResultRows.results`, in a transaction."""
+    rows = connection.execute(sql.select(RESULTS).where(RESULTS.c.key.in_(keys)))
+    return {row.key: json.loads(row.document) for row in rows if _is_sound(row)}
 
 
 def _is_sound(row: Any) -> bool:

@@ -8,10 +8,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+import sqlalchemy as sql
+
 from nest_tune.records.claims import Claims
 from nest_tune.runners.runner import Answer, Ending, Work
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.store.tables import RESULTS
 
 
 class Slow:
@@ -97,3 +101,28 @@ def test_equal_calls_of_a_driver_are_made_once(database_url: str) -> None:
     assert made == {1: 1}
     assert [answer.value for answer in answers] == [2, 2, 2]
     storage.close()
+
+
+def test_a_call_takes_two_transactions(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One to claim it and to look for its result, one to store that and to give the claim back."""
+    storage = StudyStorage(database_url)
+    calls = Calls(Slow(Counter(), threading.Lock()), storage, "context", 60.0)
+    transactions: list[int] = []
+    run = storage.connection.run
+
+    def counting(work: Any) -> Any:
+        transactions.append(1)
+        return run(work)
+
+    monkeypatch.setattr(storage.connection, "run", counting)
+    calls.start("m:f", 1, lambda answer: transactions.append(answer.value))
+    calls.drain()
+    assert transactions == [1, 1, 2]
+    assert Claims(storage.connection).take(calls_of(storage)) == calls_of(storage)
+    storage.close()
+
+
+def calls_of(storage: StudyStorage) -> set[str]:
+    """Keys of all stored results."""
+    with storage.connection._transaction() as connection:
+        return set(connection.execute(sql.select(RESULTS.c.key)).scalars())
