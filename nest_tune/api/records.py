@@ -23,6 +23,7 @@ from nest_tune.study.request.settings import storage_url
 from nest_tune.tuning.measure import measure
 
 _IMPORTED = 5000
+_REASONS = 100
 """Records that an import holds at a time."""
 
 
@@ -72,11 +73,13 @@ class ImportedRecords:
 
     Attributes:
         imported: Records.
-        skipped: What is wrong with each line that was left out.
+        skipped: Lines that were left out.
+        reasons: What is wrong with the first of them.
     """
 
     imported: int
-    skipped: tuple[str, ...]
+    skipped: int
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -201,25 +204,29 @@ def import_records(file: PathName, storage: str | None = None) -> ImportedRecord
     Raises:
         InputError: None of the lines is a record, or the database cannot be written.
     """
-    wrong: list[str] = []
+    reasons: list[str] = []
+    skipped = 0
 
     def sound() -> Iterator[Record]:
+        nonlocal skipped
         for _, entry in read_records(Path(file)):
-            if isinstance(entry, InputError):
-                wrong.append(entry.message)
-            else:
+            if isinstance(entry, Record):
                 yield entry
+                continue
+            skipped += 1
+            if len(reasons) < _REASONS:
+                reasons.append(entry.message)
 
     entries = sound()
     batch, count = list(islice(entries, _IMPORTED)), 0
-    if wrong and not batch:
-        raise InputError(f"{file}: none of {len(wrong)} lines is a record", hint=wrong[0])
+    if skipped and not batch:
+        raise InputError(f"{file}: none of {skipped} lines is a record", hint=reasons[0])
     with closing(RecordDatabase(storage_url(storage, environ))) as database:
         while batch:
             database.add(batch)
             count += len(batch)
             batch = list(islice(entries, _IMPORTED))
-    return ImportedRecords(count, tuple(wrong))
+    return ImportedRecords(count, skipped, tuple(reasons))
 
 
 def verify_records(

@@ -68,13 +68,13 @@ def import_records(
     from nest_tune.api.records import import_records
 
     found = import_records(file, storage)
-    for message in found.skipped[:5]:
+    for message in found.reasons[:5]:
         say(f"skipped: {message}", aside=True)
     if as_json:
-        counts = {"imported": found.imported, "skipped": len(found.skipped)}
+        counts = {"imported": found.imported, "skipped": found.skipped}
         print_json("record-import", counts)
         return
-    print(f"{found.imported} records imported, {len(found.skipped)} lines skipped")
+    print(f"{found.imported} records imported, {found.skipped} lines skipped")
 
 
 @app.command(epilog="Example: nest-tune record verify --remeasure 20")

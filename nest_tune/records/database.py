@@ -298,14 +298,12 @@ class RecordDatabase:
         """Deletes rows whose checksum does not hold; returns how many."""
 
         def work(connection: sa.Connection) -> int:
-            bad = []
-            for number, *fields in connection.execute(sa.select(_records.c.number, *_FIELDS)):
-                record = record_of_fields(tuple(fields))
+            removed = 0
+            for number, record in _numbered(connection):
                 if record is None or not record.is_sound:
-                    bad.append(number)
-            for number in bad:
-                connection.execute(_records.delete().where(_records.c.number == number))
-            return len(bad)
+                    connection.execute(_records.delete().where(_records.c.number == number))
+                    removed += 1
+            return removed
 
         return self.connection.run(work)
 
@@ -379,10 +377,23 @@ def record_of_fields(fields: tuple[Any, ...]) -> Record | None:
     return Record(task, schedule, target, lowering, MeasurementOutcome(outcome), *rest)
 
 
+def _numbered(connection: sa.Connection) -> Iterator[tuple[int, Record | None]]:
+    """All records by their numbers, some at a time: they may be changed meanwhile."""
+    query = sa.select(_records.c.number, *_FIELDS).order_by(_records.c.number).limit(_BATCH)
+    last = None
+    while True:
+        here = query if last is None else query.where(_records.c.number > last)
+        rows = connection.execute(here).all()
+        if not rows:
+            return
+        for number, *fields in rows:
+            yield number, record_of_fields(tuple(fields))
+        last = rows[-1].number
+
+
 def _reseal(connection: sa.Connection) -> None:
     """Checksums of schema 1 did not cover the new column."""
-    for number, *fields in connection.execute(sa.select(_records.c.number, *_FIELDS)).all():
-        record = record_of_fields(tuple(fields))
+    for number, record in _numbered(connection):
         if record is not None:
             connection.execute(
                 _records.update()

@@ -88,7 +88,11 @@ def test_a_snapshot_of_a_moment_stays_what_it_was(url: str) -> None:
     database.close()
 
 
-def test_corrupt_rows_are_skipped_counted_and_removed(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [1, 2, 500])
+def test_corrupt_rows_are_skipped_counted_and_removed(
+    url: str, tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nest_tune.records.database._BATCH", batch)
     database = RecordDatabase(url)
     database.add([conv_record(height) for height in range(1, 6)])
     raw = sqlite3.connect(tmp_path / "records.db")
@@ -207,6 +211,7 @@ def test_any_document_gives_a_record_or_a_clear_error(document: object) -> None:
 def test_records_are_read_one_by_one(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """List, export and import meet every record once, whatever the size of their steps."""
     monkeypatch.setattr(api, "_IMPORTED", 2)
+    monkeypatch.setattr(api, "_REASONS", 2)
     monkeypatch.setattr(database_module, "_BATCH", 3)
     monkeypatch.setattr(database_module, "_TEXTS", 1)
     given_ones = [conv_record(height, 100 + height) for height in range(1, 12)]
@@ -224,8 +229,8 @@ def test_records_are_read_one_by_one(url: str, monkeypatch: pytest.MonkeyPatch) 
     assert (listed.records, listed.digest) == (11, whole.digest)
     assert api.list_records(url) == listed
     with file.open("ab") as stream:
-        stream.write(b"{}\n")
+        stream.write(b"{}\n" * 3)
     imported = api.import_records(file, other)
-    assert (imported.imported, len(imported.skipped)) == (11, 1)
+    assert (imported.imported, imported.skipped, len(imported.reasons)) == (11, 3, 2)
     assert replace(api.list_records(other), storage=listed.storage) == listed
     assert api.verify_records(other).records == 11
