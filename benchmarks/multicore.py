@@ -1,6 +1,9 @@
 """ResNet-18's convolutions sliced across cores that share one memory port, against one core.
 
-Run as ``python benchmarks/multicore.py [target ...]``. All schedules are untuned. Per layer: cycles
+Run as ``python benchmarks/multicore.py [target ...]``, or with ``--some`` for slices over some of
+the cores alone: by number of cores, and beside a sibling on the others (the two expanding
+convolutions of SqueezeNet's modules), against what plans can do.
+All schedules are untuned. Per layer: cycles
 of one core; for each target the fastest of both axes, its speed-up, and the bound of that slicing
 (compute of the largest slice, or what the port has to move for all of them). Layers whose port time
 is at most a quarter of their compute time on one core carry a star; their total is given apart.
@@ -13,6 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -27,7 +31,8 @@ from compiler_core.units.vta.cores.multicore_schedule import (
 )
 from compiler_core.units.vta.legality.bound import lower_bound
 from compiler_core.units.vta.legality.default_schedule import default_schedule
-from compiler_core.units.vta.lower.layer import measure_layer
+from compiler_core.units.vta.lower.layer import lower_layer, measure_layer
+from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.simulate.multicore import time_programs
 from compiler_core.units.vta.simulate.timing import time_program
 from compiler_core.units.vta.structure.slicing import SliceAxis, slice_workload
@@ -98,6 +103,55 @@ def report(target: Target, single: dict[ConvWorkload, int]) -> None:
             )
 
 
+FIRE = ((16, 56, 64), (32, 28, 128), (48, 14, 192), (64, 14, 256))
+"""Input channels, size and output channels of SqueezeNet's pairs; each twice."""
+
+
+def streams(workload: ConvWorkload, core: VtaCore, cores: int) -> list[Any]:
+    """What each of some cores runs of a layer, cut along the faster axis."""
+    if cores == 1:
+        schedule = default_schedule(workload, core)
+        return [lower_layer(workload, schedule, core.geometry).lowered.instructions]
+    found = default_slicings(workload, core, cores).values()
+    best = min(found, key=lambda slicing: slicing.result.cycles)
+    program = lower_sliced(workload, best.slices, best.schedules, core.geometry)
+    return [part.instructions for part in program.programs]
+
+
+def together(parts: list[tuple[ConvWorkload, int]], core: VtaCore) -> int:
+    """Cycles of layers side by side, each on so many cores."""
+    programs = [one for workload, cores in parts for one in streams(workload, core, cores)]
+    return time_programs(programs, core.timing, core.geometry).cycles
+
+
+def report_some(target: Target) -> None:
+    """Prints what slices over some of the cores would give."""
+    core, cores = target.npu, target.npu_cores
+    print(f"\n{target.name}: cycles by number of cores")
+    now = some = 0
+    for shape, count in LAYERS:
+        found = [together([(layer(*shape), n)], core) for n in range(1, cores + 1)]
+        now += count * min(found[0], found[-1])
+        some += count * min(found)
+        print("  {}x{}^2 -> {} k{} s{}".format(*shape).ljust(28), *(f"{c:9}" for c in found))
+    print(
+        f"  all layers: {now} with one or all, {some} with any number ({1 - some / now:.2%} less)"
+    )
+    now = some = 0
+    for channels, size, out in FIRE:
+        one, other = (layer(channels, size, out, kernel, 1) for kernel in (1, 3))
+        alone = [
+            sum(together([(x, n)], core) for x, n in ((one, a), (other, b)))
+            for a, b in ((cores, cores), (1, cores), (cores, 1))
+        ]
+        known = min(*alone, together([(one, 1), (other, 1)], core))
+        apart = {n: together([(one, n), (other, cores - n)], core) for n in range(1, cores)}
+        now += 2 * known
+        some += 2 * min(known, *apart.values())
+        print(f"  pair {channels}x{size}^2 -> {out}: {known} as now, apart {apart}")
+    print(f"  all pairs: {now} as now, {some} with some cores each ({1 - some / now:.2%} less)")
+
+
 def speed(target: Target) -> None:
     """Prints how long the simulation of four programs takes against that of one."""
     workload = layer(128, 28, 128, 3, 1)
@@ -122,12 +176,17 @@ def speed(target: Target) -> None:
 
 
 def main() -> None:
+    names = [name for name in sys.argv[1:] if name != "--some"]
+    if "--some" in sys.argv:
+        for name in names or ("vta-x4",):
+            report_some(load_target(name))
+        return
     base = load_target("vta").npu
     single = {}
     for shape, _ in LAYERS:
         workload = layer(*shape)
         single[workload] = measure_layer(workload, default_schedule(workload, base), base).cycles
-    for name in sys.argv[1:] or TARGETS:
+    for name in names or TARGETS:
         report(load_target(name), single)
     speed(load_target("vta-x4"))
 
