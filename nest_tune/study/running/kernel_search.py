@@ -80,7 +80,7 @@ class KernelSearch:
         identity: What measurements depend on beside operator and kernel.
         known: Tasks searched before, by name.
         keep: Stores what has been found.
-        began: Told how many new tasks are searched.
+        began: Told how many new tasks are searched, and that nothing limits the time of that.
         is_measured: Whether anything measures operators on the target.
         tunings: Of layers that are tasks of a core; without, they are measured as all others.
     """
@@ -91,7 +91,7 @@ class KernelSearch:
         identity: str,
         known: Mapping[str, TunedTask],
         keep: Callable[[Mapping[str, TunedTask]], None],
-        began: Callable[[int], None] = lambda _count: None,
+        began: Callable[[int, int], None] = lambda _count, _limit: None,
         *,
         is_measured: bool = True,
         tunings: Tunings | None = None,
@@ -145,7 +145,7 @@ class KernelSearch:
         for task in fresh:
             self._under_way[task.name] = _Search(task, number)
         if fresh:
-            self._began(len(fresh))
+            self._began(len(fresh), 0)
         for task in fresh:
             self._measure(self._under_way[task.name])
         self._release()
@@ -205,6 +205,10 @@ class KernelTuner:
 
     def __init__(self, tuner: Tuner) -> None:
         self._tuner = tuner
+
+    def limit(self, tasks: int) -> int:
+        """See :class:`nest_tune.study.tuning.seam.Tuner`."""
+        return self._tuner.limit(tasks)
 
     def tuning(self, tasks: Sequence[CountedTask], taught: Sequence[str]) -> Tuning:
         """See :class:`nest_tune.study.tuning.seam.Tuner`."""

@@ -36,8 +36,13 @@ class Observer:
     def reckoning(self, noises: int) -> None:
         """The noise of so many configurations is being measured, for proposals."""
 
-    def tuning(self, tasks: int) -> None:
-        """New tasks are being tuned."""
+    def tuning(self, tasks: int, limit: int = 0) -> None:
+        """New tasks are being tuned, beside those that are.
+
+        Args:
+            tasks: How many.
+            limit: Schedules that are looked at for them at most; 0 where nothing says.
+        """
 
     def searching(self, search: TaskSearch) -> None:
         """A batch of schedules of a task has been measured."""

@@ -43,7 +43,8 @@ class Tunings:
         measurements: What the tuner's searches want is measured there.
         known: Tasks tuned before, by name.
         keep: Stores what has been tuned for a trial.
-        began: Told how many new tasks are being tuned.
+        began: Told how many new tasks are being tuned, and how many schedules are looked at for
+            them at most.
         in_order: Whether tasks are allotted by number of trials; else as surveys come.
         owners: Trial of each task in a study that is repeated.
     """
@@ -54,7 +55,7 @@ class Tunings:
         measurements: Measurements | None,
         known: Mapping[str, TunedTask],
         keep: Callable[[Mapping[str, TunedTask]], None],
-        began: Callable[[int], None] = lambda _count: None,
+        began: Callable[[int, int], None] = lambda _count, _limit: None,
         *,
         in_order: bool = True,
         owners: Mapping[str, int] | None = None,
@@ -103,7 +104,7 @@ class Tunings:
         fresh = [c for c in trial.tasks if self._is_for(c.name, number)]
         if fresh:
             self._under_way |= {counted.name: number for counted in fresh}
-            self._began(len(fresh))
+            self._began(len(fresh), self._tuner.limit(len(fresh)))
             taught = self._taught(trial.saw)
             self._go_on(number, self._tuner.tuning(fresh, taught), None)
         self._release()

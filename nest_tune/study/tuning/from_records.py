@@ -67,6 +67,10 @@ class RecordTuner:
         self._start_knowledge = knowledge_of(start, self._machine)
         self._base: tuple[tuple[tuple[str, ...], frozenset[str]], BoostedModel] | None = None
 
+    def limit(self, tasks: int) -> int:
+        """See :class:`nest_tune.study.tuning.seam.Tuner`."""
+        return (self._per_task or PER_TASK) * tasks
+
     def tuning(self, tasks: Sequence[CountedTask], taught: Sequence[str]) -> Tuning:
         made: dict[str, list[Record]] = {c.task.key: [] for c in tasks}
 
@@ -78,7 +82,7 @@ class RecordTuner:
             {counted.task: counted.count for counted in tasks},
             self._machine,
             sampler=self._sampler,
-            trials=(self._per_task or PER_TASK) * len(tasks),
+            trials=self.limit(len(tasks)),
             seed=self._seed,
             knowledge=self._start_knowledge,
             base=self._base_model(frozenset(made), taught) if self._trains(tasks) else None,

@@ -92,6 +92,10 @@ def on_unit(steps: Steps[T], unit: str) -> Generator[list[Wish], list[Measuremen
 class Tuner(Protocol):
     """Finds schedules."""
 
+    def limit(self, tasks: int) -> int:
+        """Known and measured schedules that are looked at for so many tasks at most."""
+        ...
+
     def tuning(self, tasks: Sequence[CountedTask], taught: Sequence[str]) -> Tuning:
         """The best schedule found by name of the task; the same for the same tasks, seed, snapshot
         and ``taught``: names of tasks tuned before that may teach something."""
@@ -141,6 +145,10 @@ class Untuned:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+
+    def limit(self, tasks: int) -> int:
+        del tasks
+        return 0
 
     def tuning(self, tasks: Sequence[CountedTask], taught: Sequence[str]) -> Tuning:
         del taught

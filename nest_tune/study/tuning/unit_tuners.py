@@ -22,6 +22,10 @@ class UnitTuners:
     def __init__(self, target: Target, tuners: Mapping[str, Tuner]) -> None:
         self._target, self._tuners = target, tuners
 
+    def limit(self, tasks: int) -> int:
+        """See :class:`nest_tune.study.tuning.seam.Tuner`."""
+        return max(tuner.limit(tasks) for tuner in self._tuners.values())
+
     def tuning(self, tasks: Sequence[CountedTask], taught: Sequence[str]) -> Tuning:
         found: dict[str, TunedTask] = {}
 

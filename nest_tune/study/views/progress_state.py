@@ -6,13 +6,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 
 from compiler_core.accuracy.metric import shown_name
-from compiler_core.units.registry import kind_of_machine
 from cost_models.evaluation import batch_quality
 from nest_tune.figures import duration, figure, percent
 from nest_tune.study.choice.gains import changes_percent, percent_text, within_noise
@@ -24,23 +22,13 @@ from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.trial import OuterTrial, outcomes_text
 from nest_tune.study.tuning.seam import TunedTask
+from nest_tune.study.views.tuning_state import TuningState
 from nest_tune.tuning.task_search import TaskSearch
 
 _RECENT = 32
 """Trials by which the speed and the quality of the model are judged."""
 _FEWEST_GAPS = 2
 """Times between trials from which the speed is judged."""
-
-
-@dataclass
-class _Tuning:
-    """Tasks that are being tuned now."""
-
-    tasks: int
-    began_s: float
-    spent: dict[str, int]
-    current: str = ""
-    quality: tuple[float, float] | None = None
 
 
 class Progress(Observer):
@@ -62,7 +50,7 @@ class Progress(Observer):
         self._began_s = time.monotonic()
         self._moments: deque[float] = deque(maxlen=_RECENT + 1)
         self._tasks: Mapping[str, TunedTask] = {}
-        self._tuning: _Tuning | None = None
+        self._tuning: TuningState | None = None
         self._doing = "starting"
 
     def began(self, trials: Sequence[OuterTrial], budget: Budget) -> None:
@@ -78,27 +66,25 @@ class Progress(Observer):
         self._doing = f"evaluating, and measuring the noise of {noises} configurations"
         self.show(urgent=True)
 
-    def tuning(self, tasks: int) -> None:
-        self._tuning = _Tuning(tasks, time.monotonic(), {})
+    def tuning(self, tasks: int, limit: int = 0) -> None:
+        self._tuning = self._tuning or TuningState(time.monotonic())
+        self._tuning.add(tasks, limit)
         self.show(urgent=False)
 
     def searching(self, search: TaskSearch) -> None:
         if self._tuning is None:
             self.tuning(1)
         assert self._tuning is not None
-        self._tuning.spent[search.task.id] = search.measurements
-        work = search.task.workload
-        self._tuning.current = (
-            f"{work.operator} {work.shape}: {search.best_cycles:,} "
-            f"{kind_of_machine(search.machine).counted}, "
-            f"lower bound {search.bound_cycles:,}"
-        )
-        self._tuning.quality = search.quality or self._tuning.quality
+        self._tuning.take(search, time.monotonic())
         self.show(urgent=False)
 
     def tuned(self, tasks: Mapping[str, TunedTask]) -> None:
+        fresh = tasks.keys() - self._tasks.keys()
         self._tasks = dict(tasks)
-        self._doing, self._tuning = "evaluating", None
+        if self._tuning is not None:
+            self._tuning.end(fresh)
+        if self._tuning is None or not self._tuning.tasks:
+            self._doing, self._tuning = "evaluating", None
 
     def finished(self, trial: OuterTrial) -> None:
         self._trials[trial.number] = trial
@@ -115,16 +101,7 @@ class Progress(Observer):
 
     def doing_text(self) -> str:
         """What happens at this moment."""
-        tuning = self._tuning
-        if tuning is None:
-            return self._doing
-        spent = sum(tuning.spent.values())
-        begun = min(tuning.tasks, len(tuning.spent))
-        text = f"tuning {tuning.tasks} new task{'s' if tuning.tasks > 1 else ''}"
-        if not spent:
-            return text
-        took = duration(time.monotonic() - tuning.began_s)
-        return f"{text} ({begun} begun, {spent:,} measurements, {took}), {tuning.current}"
+        return self._doing if self._tuning is None else self._tuning.text(time.monotonic())
 
     def counts_text(self) -> str:
         """Trials, outcomes, the time that passed and the time left."""

@@ -15,6 +15,7 @@ from nest_tune.study.request.goals import Direction, Objective, TrialMetric
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.trial import Outcome, OuterTrial
+from nest_tune.study.tuning.seam import TunedTask
 from nest_tune.study.views.notebook_progress import NotebookBar, notebook_observer
 from nest_tune.study.views.progress import Lines, Panel
 from nest_tune.study.views.progress_state import Progress
@@ -77,6 +78,7 @@ def test_a_task_that_is_tuned_is_told_by_what_it_is() -> None:
     search: Any = SimpleNamespace(
         task=task,
         measurements=1200,
+        spent=1200,
         best_cycles=1500,
         bound_cycles=1000,
         quality=None,
@@ -84,7 +86,7 @@ def test_a_task_that_is_tuned_is_told_by_what_it_is() -> None:
     )
     progress.searching(search)
     assert progress.doing_text().endswith(
-        "conv2d 1x16x8x8 k3x3 s1x1 -> 16x8x8: 1,500 cycles, lower bound 1,000"
+        "conv2d 1x16x8x8 k3x3 s1x1 -> 16x8x8: best 1,500 cycles, lower bound 1,000"
     )
 
 
@@ -202,3 +204,18 @@ def test_lines_of_a_long_study_are_few_and_say_what_is_new(
     assert "best 0.100 (-50.0 %)" in capsys.readouterr().err
     lines.ended(Ended.TRIALS)
     assert "best 0.100 (-50.0 %)" in capsys.readouterr().err
+
+
+def test_a_trial_that_is_tuned_does_not_end_the_tuning_of_others() -> None:
+    """Several trials are tuned side by side; what was spent is told from when the first began."""
+    progress = Progress(LATENCY)
+    progress.began([], Budget(8))
+    progress.tuned({})
+    progress.tuning(1, 64)
+    progress.tuning(2, 128)
+    assert progress.doing_text() == "tuning 3 new tasks"
+    done = TunedTask({}, 10, 10, 10, 4)
+    progress.tuned({"a": done})
+    assert progress.doing_text() == "tuning 2 new tasks"
+    progress.tuned({"a": done, "b": done, "c": done})
+    assert progress.doing_text() == "evaluating"
