@@ -9,13 +9,12 @@ show() {
 }
 
 mkdir -p out
-export NEST_TUNE_STORAGE=sqlite:///out/nest-tune.db
 show nest-tune doctor
 show nest-tune study start examples/digits/study.toml --if-exists replace --output out/package
 show nest-tune run out/package --inputs examples/digits/eval.npz --outputs out/y.npz --check
 show nest-tune evaluate out/package --data examples/digits/eval.npz --against examples/digits/model.onnx
 show nest-tune profile out/package --trace out/trace.json
-show nest-tune study report digits -o out/report.html
+show nest-tune study report digits --storage sqlite:///out/nest-tune.db -o out/report.html
 cat <<'TXT'
 
 out/package is the fastest that the study found without loss of accuracy; out/report.html shows the others, from

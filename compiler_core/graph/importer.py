@@ -51,8 +51,8 @@ def import_onnx(
 
     Args:
         path: The model; its external data lies in the same folder or below.
-        shapes: Shape per input name, for inputs with dynamic axes. A dynamic first axis without
-            one becomes a batch axis of 1 (see :attr:`Graph.dynamic_batch`).
+        shapes: Shape per input name: of dynamic axes, or instead of what the file says. A dynamic
+            first axis without one becomes a batch axis of 1 (see :attr:`Graph.dynamic_batch`).
         limits: What the file may cost.
 
     Raises:

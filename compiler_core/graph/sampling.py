@@ -94,7 +94,7 @@ def check_samples(graph: Graph, samples: Samples) -> int:
             wanted = ["runs", *expected] if fixed else ["samples", *expected[1:]]
             raise InputError(
                 f"input {name!r} has shape {array.shape}; expected ({', '.join(map(str, wanted))})",
-                hint="numpy.moveaxis brings samples to the front" if fixed else None,
+                hint=_shape_hint(name, array.shape, expected, fixed=fixed),
             )
         if array.dtype.name != known.dtype and not _is_of(array, known.dtype):
             raise InputError(f"input {name!r} is {array.dtype}; expected {known.dtype}")
@@ -111,6 +111,32 @@ def check_samples(graph: Graph, samples: Samples) -> int:
             f"multiple of the model's batch {batch}"
         )
     return int(counts.pop())
+
+
+def _shape_hint(
+    name: str, found: Sequence[int], expected: Sequence[int | None], *, fixed: bool
+) -> str | None:
+    """How an array becomes what the model takes, or the model what takes the array.
+
+    Args:
+        name: Of the input.
+        found: Shape of the array.
+        expected: Shape of the input.
+        fixed: Whether its first axis is none of samples.
+    """
+    if tuple(found) == tuple(expected[1:]):
+        return "a single sample has an axis before its own: x[None]"
+    if len(found) != len(expected):
+        return "numpy.moveaxis brings samples to the front" if fixed else None
+    if sorted(found[1:]) == sorted(size or 0 for size in expected[1:]):
+        order, left = [0], list(range(1, len(found)))
+        for size in expected[1:]:
+            order.append(left.pop(next(i for i, axis in enumerate(left) if found[axis] == size)))
+        return f"its axes stand in another order: numpy.transpose(x, {tuple(order)})"
+    if fixed and found[0] == expected[0]:
+        return "numpy.moveaxis brings samples to the front"
+    sizes = ",".join(map(str, (1, *found[1:])))
+    return f"--shape {name}={sizes} makes the model's input as large, where its weights allow that"
 
 
 def take(graph: Graph, samples: Samples, first: int, last: int) -> Arrays:

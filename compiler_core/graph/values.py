@@ -86,8 +86,6 @@ def _input_type(
         # A size of 0 that is written down is one: onnxruntime takes nothing else there.
         fixed = dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None
         wanted = None if given is None else given[axis]
-        if fixed is not None and wanted is not None and fixed != wanted:
-            raise InputError(f"{where}: the model fixes {fixed}, --shape gives {wanted}", hint=hint)
         size = wanted if wanted is not None else fixed
         if size is None and axis:
             label = f" ({dim.dim_param})" if dim.dim_param else ""
@@ -104,13 +102,11 @@ def _shape_hint(value: onnx.ValueInfoProto, given: tuple[int, ...] | None) -> st
         return f"--shape {value.name}=SIZE,SIZE,… (one number per axis)"
     dims = value.type.tensor_type.shape.dim
     fixed = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims]
-    if all(size >= 0 for size in fixed):
-        return f"leave --shape {value.name} out: the model fixes every axis"
     known = given if given is not None and len(given) == len(dims) else (1,) * len(dims)
     sizes = [own if own >= 0 else size for own, size in zip(fixed, known, strict=True)]
     free = ", ".join(str(axis) for axis, size in enumerate(fixed) if size < 0)
     text = ",".join(map(str, sizes))
-    return f"--shape {value.name}={text} (one number per axis; open: {free})"
+    return f"--shape {value.name}={text} (one number per axis{free and f'; open: {free}'})"
 
 
 def _sizes(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nest_tune.api.values import Data, PathName
 
 SHAPES = Setting(
-    "Shape of an input with dynamic axes; else as samples have it.",
+    "Shape of an input, of dynamic axes or instead of what the file says; else as samples have it.",
     dict,
     metavar="NAME=1,3,…",
     option="--shape",

@@ -38,7 +38,11 @@ UnitName = Annotated[
 ]
 Shapes = Annotated[
     list[str] | None,
-    typer.Option("--shape", metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
+    typer.Option(
+        "--shape",
+        metavar="NAME=1,3,…",
+        help="Shape of an input, of dynamic axes or instead of what the file says.",
+    ),
 ]
 FixedInputs = Annotated[
     list[str] | None,

@@ -117,6 +117,7 @@ def comparison_tables(found: Comparison) -> list[tuple[Title, list[str], Rows]]:
 
 
 def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str], Rows]:
+    from compiler_core.accuracy.metric import shown_name
     from nest_tune.study.proposals.evidence import interval_text
 
     several = len(metrics) > 1
@@ -132,8 +133,11 @@ def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str]
             best = last.best.get(name)
             mark = " *" if contender.name in found.winners(name) else ""
             ends = "" if best is None else interval_text(best.interval)
-            shown_best = "none" if best is None else f"{figure(best.value, name)} {ends}".rstrip()
-            row.append(shown_best if best is None else f"{shown_best} in {best.trial}{mark}")
+            if best is None:
+                row.append("none")
+                continue
+            value = f"{figure(best.value, shown_name(name, found.metric))} {ends}".rstrip()
+            row.append(f"{value} in {best.trial}{mark}")
         if several:
             row.append("" if last.hypervolume is None else f"{last.hypervolume:.4f}")
         chosen = "none" if contender.chosen is None else str(contender.chosen.number)
@@ -155,7 +159,9 @@ def _on_the_way(found: Comparison, metrics: list[str]) -> tuple[Title, list[str]
                 if name == "hypervolume":
                     row.append("" if at.hypervolume is None else f"{at.hypervolume:.4f}")
                 else:
-                    row.append(figure(at.best[name].value, name) if name in at.best else "none")
+                    best = at.best.get(name)
+                    shown = shown_name(name, found.metric)
+                    row.append("none" if best is None else figure(best.value, shown))
             rows.append(row)
     return "best so far, by number of trials", ["metric", "study", *steps], rows
 

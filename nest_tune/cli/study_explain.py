@@ -106,10 +106,11 @@ def _print(found: Explanation, result: StudyResult, name: str) -> None:
     names = [n for n in dict.fromkeys([*asked, *usual]) if n in trial.metrics]
     out.print(f"trial {trial.number} of {result.study.name}:")
     heads = [shown_name(name, result.settings.metric) for name in names]
+    shown = list(zip(names, heads, strict=True))
     table = Table("", *heads, box=None)
     if found.default is not None:
-        table.add_row("default", *(figure(found.default.metrics.get(n), n) for n in names))
-    table.add_row(f"trial {trial.number}", *(figure(trial.metrics[n], n) for n in names))
+        table.add_row("default", *(figure(found.default.metrics.get(n), h) for n, h in shown))
+    table.add_row(f"trial {trial.number}", *(figure(trial.metrics[n], h) for n, h in shown))
     print_table(table, out=out)
     if found.bound_ms:
         out.print(
@@ -127,10 +128,10 @@ def _print(found: Explanation, result: StudyResult, name: str) -> None:
             notes.insert(0, found_verdict.value)
         note = effect.message or ", ".join(notes)
         changes = [
-            figure(effect.metrics[n] - trial.metrics[n], n, signed=True)
+            figure(effect.metrics[n] - trial.metrics[n], h, signed=True)
             if n in effect.metrics
             else ""
-            for n in names
+            for n, h in shown
         ]
         words = (effect.decision, effect.value, effect.default)
         table.add_row(*map(Text, (*words, note)), *changes)

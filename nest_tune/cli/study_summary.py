@@ -58,18 +58,20 @@ def trials_table(
             note = "chosen"
         if with_outcome and not trial.outcome.is_measured:
             note = trial.message
-        cells = [metric_text(trial, name) for name in names]
+        cells = [metric_text(trial, name, metric) for name in names]
         middle = [trial.outcome.value] if with_outcome else []
         table.add_row(str(trial.number), *middle, *cells, note)
     return table
 
 
-def metric_text(trial: OuterTrial, name: str) -> str:
-    """A figure of a trial, with its interval where it has one."""
+def metric_text(trial: OuterTrial, name: str, metric: str) -> str:
+    """A figure of a trial, with its interval where it has one; ``metric`` is what its accuracy
+    is."""
+    from compiler_core.accuracy.metric import shown_name
     from nest_tune.figures import figure
     from nest_tune.study.proposals.evidence import interval_text
 
-    shown = figure(trial.metrics.get(name), name)
+    shown = figure(trial.metrics.get(name), shown_name(name, metric))
     return f"{shown} {interval_text(trial.intervals.get(name))}".rstrip()
 
 
@@ -130,7 +132,7 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
         print_trials(trials_table(near, result.settings.metric, with_outcome=True))
         return
     out.print("front:")
-    listed, twins = _told_apart(front_with(result, chosen), chosen)
+    listed, twins = _told_apart(front_with(result, chosen), chosen, result.settings.metric)
     print_trials(trials_table(listed, result.settings.metric, chosen=chosen))
     for number, others in twins.items():
         names = " and ".join(str(other) for other in others)
@@ -147,13 +149,14 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
 
 
 def _told_apart(
-    trials: Sequence[OuterTrial], chosen: OuterTrial
+    trials: Sequence[OuterTrial], chosen: OuterTrial, metric: str
 ) -> tuple[list[OuterTrial], dict[int, list[int]]]:
     """Trials whose figures differ as they are shown, and the numbers of the others by the one that
     stands for them: the chosen one, or the first."""
     alike: dict[tuple[str, ...], list[OuterTrial]] = {}
     for trial in sorted(trials, key=lambda trial: trial.number != chosen.number):
-        alike.setdefault(tuple(metric_text(trial, m.value) for m in TrialMetric), []).append(trial)
+        figures = tuple(metric_text(trial, m.value, metric) for m in TrialMetric)
+        alike.setdefault(figures, []).append(trial)
     shown = {group[0].number for group in alike.values()}
     twins = {group[0].number: [t.number for t in group[1:]] for group in alike.values()}
     kept = [trial for trial in trials if trial.number in shown]
@@ -173,7 +176,13 @@ def _costs_text(result: StudyResult, reference: str, metrics: Collection[str]) -
 
 def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
     """What the chosen trial gains, and what must not be left unsaid."""
-    from nest_tune.study.choice.gains import doubts_of, gain_text, notes_of, warnings_of
+    from nest_tune.study.choice.gains import (
+        accuracy_gain_text,
+        doubts_of,
+        gain_text,
+        notes_of,
+        warnings_of,
+    )
     from nest_tune.study.views.documents import (
         change_documents,
         changed_choice,
@@ -189,13 +198,17 @@ def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
         if chosen.number or reference != "default":
             noise = noise_of(result, chosen, reference)
             beside = f"{reference}{_costs_text(result, reference, changes)}"
-            out.print(f"against the {beside}: {gain_text(changes, noise)}", soft_wrap=True)
-    told = warnings_of(chosen, result.default, result.settings.objectives)
+            told = gain_text(changes, noise)
+            if reference == "default" and result.default is not None:
+                own = accuracy_gain_text(chosen, result.default, result.settings.metric)
+                told = ", ".join(filter(None, (told, own)))
+            out.print(f"against the {beside}: {told}", soft_wrap=True)
+    warnings = warnings_of(chosen, result.default, result.settings.objectives)
     for note in notes_of(chosen, result.default, result.settings.objectives):
         out.print(f"note: {note}", soft_wrap=True)
     for line in changed_choice(result, chosen):
         out.print(line, soft_wrap=True, markup=False)
-    for warning in (*told, *doubts_of(result.trials), *earlier_times(result)):
+    for warning in (*warnings, *doubts_of(result.trials), *earlier_times(result)):
         out.print(f"warning: {warning}", soft_wrap=True)
 
 

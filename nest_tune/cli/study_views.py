@@ -154,9 +154,9 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
             out.print(trial.message, soft_wrap=True)
         for line in trial.log.splitlines():
             out.print(f"  worker: {line}", soft_wrap=True, markup=False)
-        shown = shown_metrics(trial.metrics, result.settings.metric)
-        for key, name in zip(shown, trial.metrics, strict=True):
-            out.print(f"  {key:<18} {metric_text(trial, name)}", markup=False)
+        metric = result.settings.metric
+        for key, name in zip(shown_metrics(trial.metrics, metric), trial.metrics, strict=True):
+            out.print(f"  {key:<18} {metric_text(trial, name, metric)}", markup=False)
         for line in holdout_lines(result, trial):
             out.print(line, soft_wrap=True, markup=False)
         for key, choice in decisions.items():

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TypeVar
 
+from nest_tune.report.labels import place_labels
 from nest_tune.report.scale import Scale, fit, short
-from nest_tune.report.svg import NARROW, WIDE, Drawing, Size, axes, spread_labels, text_width
+from nest_tune.report.svg import NARROW, WIDE, Drawing, Size, axes, text_width
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 30.0, 42.0
 _Chart = TypeVar("_Chart")
@@ -152,9 +153,11 @@ class ProgressChart:
     @property
     def shown(self) -> tuple[float, ...]:
         """Values that the vertical axis holds: all, or, where bad trials would press what matters
-        to a line, the best ones and the references with those near them."""
-        values = [dot.y for dot in self.dots] + [line.value for line in self.lines]
-        kept = [value for _, value in self.best] + [line.value for line in self.lines]
+        to a line, the best ones and the references with those near them; without the few bests
+        that lie far from all others, as that of an exact trial in decibels does."""
+        references = [line.value for line in self.lines]
+        values = [dot.y for dot in self.dots] + references
+        kept = _without_far([value for _, value in self.best] + references, references)
         return _focused(values, kept)
 
     @property
@@ -310,11 +313,12 @@ def draw_progress(chart: ProgressChart, size: Size) -> str:
     if steps:
         steps.append((x(max(dot.x for dot in chart.dots)), steps[-1][1]))
     drawing.path(steps, "best-line")
-    # A bound is what the best comes down to: its label stands on the other side of the line.
-    wanted = [y(line.value) + (13 if line.kind == "bound" else -5) for line in chart.lines]
-    heights = spread_labels(wanted, 13, y.end + 8, y.start - 4)
-    for line, height in zip(chart.lines, heights, strict=True):
-        drawing.text((x.end - 4, height), line.label, f"tag {line.kind}", "end")
+    # A bound is what the best comes down to: its label stands rather below the line.
+    wanted = [(line.label, y(line.value), line.kind == "bound") for line in chart.lines]
+    places = [(across, up) for across, up, _, _ in shown]
+    labels = place_labels(wanted, ((x.start, y.end), (x.end, y.start)), places, steps)
+    for line, label in zip(chart.lines, labels, strict=True):
+        drawing.text(label.place, label.text, f"tag {line.kind}", label.anchor)
     return drawing.finish()
 
 

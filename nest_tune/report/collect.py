@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler_core.accuracy.metric import is_in_decibels
+from compiler_core.accuracy.metric import is_in_decibels, shown_name
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import NestTuneError
 from nest_tune.bundling import is_bundle_target
@@ -27,7 +27,14 @@ from nest_tune.report.next_steps import next_steps
 from nest_tune.report.reproduce import commands_for, search_commands, search_note, versions
 from nest_tune.report.shares import latency_shares
 from nest_tune.report.trial_charts import float_accuracy, front_charts, is_large, progress_charts
-from nest_tune.study.choice.gains import doubts_of, gain_text, notes_of, warnings_of, within_noise
+from nest_tune.study.choice.gains import (
+    accuracy_difference_text,
+    doubts_of,
+    gain_text,
+    notes_of,
+    warnings_of,
+    within_noise,
+)
 from nest_tune.study.proposals.evidence import differs_by_chance, interval_text, trial_score
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.goals import TrialMetric
@@ -135,6 +142,7 @@ def collect(
         search_again=search_commands(result, chosen),
         search_note=search_note(result),
         labels=labels_of(result.settings.metric),
+        metric=result.settings.metric,
         digests={k: str(v) for k, v in result.study.document.get("digests", {}).items() if v},
         settings={k: _shown(v) for k, v in settings.items() if v not in (None, [], {})},
         versions=versions(),
@@ -330,9 +338,7 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
         if name in before:
             difference = value - before[name]
             if name.startswith("accuracy"):
-                decibels = is_in_decibels(metric)
-                points = f"{difference * 100:+.2f} points"
-                change = f"{difference:+.2f} dB" if decibels else points
+                change = accuracy_difference_text(difference, metric)
             elif before[name]:
                 change = percent(difference / before[name], signed=True)
             if difference == 0:
@@ -343,11 +349,12 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
                 change += ", within noise"
             else:
                 better = (difference > 0) == (name == TrialMetric.ACCURACY.value)
-        was = figure(before[name], name) if name in before else ""
+        was = figure(before[name], shown_name(name, metric)) if name in before else ""
         interval = interval_text(chosen.intervals.get(name))
         plain = figure(floats[name], name) if floats.get(name) else ""
         beside = _beside_float(value, floats[name], name) if plain else ""
-        tiles.append(Tile(label, figure(value, name), was, change, better, interval, plain, beside))
+        own = figure(value, shown_name(name, metric))
+        tiles.append(Tile(label, own, was, change, better, interval, plain, beside))
     return tuple(tiles)
 
 

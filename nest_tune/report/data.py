@@ -176,6 +176,7 @@ class ReportData:
         search_again: Commands that do the whole search again, in a database of its own.
         search_note: In what the second search may differ from the first.
         labels: Of the metrics.
+        metric: Of the accuracy, by name.
         digests, settings: Of the study.
         holdout: Accuracies that nothing was chosen by: the heads, then a row each.
         holdout_samples: That they were measured on.
@@ -213,6 +214,7 @@ class ReportData:
     search_again: tuple[str, ...]
     search_note: str
     labels: Mapping[str, str]
+    metric: str
     digests: Mapping[str, str]
     settings: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -235,9 +235,7 @@ def _decided(
         for own in effects:
             if own.decision == f"{part.name}.{group}" and first in own.metrics:
                 name = shown_name(first, result.settings.metric)
-                words.append(
-                    f"{name} {figure(own.metrics[first], first)} measured on {own.default}"
-                )
+                words.append(f"{name} {figure(own.metrics[first], name)} measured on {own.default}")
     return "; ".join(words)
 
 

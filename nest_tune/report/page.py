@@ -10,6 +10,7 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from compiler_core.accuracy.metric import shown_name
 from compiler_core.files.visible import visible_lines
 from nest_tune.figures import figure, percent
 from nest_tune.redaction import redact
@@ -43,11 +44,12 @@ def page(data: ReportData) -> str:
         finalize=_shown,
     )
     environment.filters |= {
-        "metric": figure,
+        "metric": lambda value, name: figure(value, shown_name(name, data.metric)),
         "interval": interval_text,
         "percent": percent,
         "ms": _milliseconds,
         "change": _change,
+        "breakable": _breakable,
     }
     compiled = data.compiled
     # Drawings escape what they are given themselves; nothing else is marked as safe.
@@ -110,6 +112,11 @@ def _damage(alone_db: Mapping[str, float]) -> dict[str, float]:
 def _shown(value: object) -> object:
     """Text of others with its control characters shown; drawings have done so themselves."""
     return visible_lines(value) if type(value) is str else value
+
+
+def _breakable(text: str) -> Markup:
+    """Names of several operators, which may be broken between these."""
+    return Markup("+<wbr>").join(visible_lines(text).split("+"))
 
 
 def _change(value: float, metric: str) -> str:

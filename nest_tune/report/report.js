@@ -40,14 +40,16 @@
     const at = (mark) => mark.getBBox().x;
     let order = null;
     chart.setAttribute("tabindex", "0");
+    chart.setAttribute("aria-describedby", "tip");
     chart.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const end = { Home: 0, End: marks.length - 1 }[event.key];
       if (event.key === "Escape") hide();
-      if (!step) return;
+      if (!step && end === undefined) return;
       event.preventDefault();
       order ??= marks.slice().sort((one, other) => at(one) - at(other));
       const last = order.indexOf(shown);
-      const next = last < 0 ? (step > 0 ? 0 : order.length - 1) : last + step;
+      const next = end ?? (last < 0 ? (step > 0 ? 0 : order.length - 1) : last + step);
       show(order[(next + order.length) % order.length]);
     });
     chart.addEventListener("blur", hide);
@@ -62,15 +64,20 @@
   }
   window.addEventListener("scroll", hide, { passive: true });
 
+  // A figure with what may stand behind it (unit, interval, note): names that begin with a digit
+  // are none. Nothing and "–" have no value.
+  const figure = /^[+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?(?=\s|%|$)/i;
   const value = (row, column) => {
-    const text = row.cells[column].textContent.trim();
-    const found = parseFloat(text.replace(/,/g, ""));
-    return Number.isNaN(found) ? text : found;
+    const text = row.cells[column].textContent.trim().replace(/\u2212/g, "-");
+    const found = figure.exec(text);
+    if (found) return parseFloat(found[0].replace(/,/g, ""));
+    return text === "\u2013" ? "" : text;
   };
+  // Figures before words; figures in words count as numbers, so that conv_10 follows conv_2.
   const compare = (one, other) => {
-    if (one === "" || other === "") return (one === "") - (other === "");
-    if (typeof one === typeof other && typeof one === "number") return one - other;
-    return String(one).localeCompare(String(other));
+    if (typeof one !== typeof other) return typeof one === "number" ? -1 : 1;
+    if (typeof one === "number") return one - other;
+    return one.localeCompare(other, undefined, { numeric: true });
   };
 
   for (const table of document.querySelectorAll("table.sortable")) {
@@ -84,7 +91,9 @@
         const rows = [...body.rows].map((row) => [value(row, column), row]);
         // Empty cells stay last in both directions.
         rows.sort(([one], [other]) =>
-          one === "" || other === "" || !falls ? compare(one, other) : compare(other, one));
+          one === "" || other === ""
+            ? (one === "") - (other === "")
+            : falls ? compare(other, one) : compare(one, other));
         body.append(...rows.map(([, row]) => row));
       };
       head.tabIndex = 0;

@@ -129,18 +129,3 @@ def axes(
     drawing.line((x.start, y.start), (x.start, y.end), "axis")
     drawing.text((x.end, y.start + 32), x_name, "name", "end")
     drawing.text((4, y.end - 10), y_name, "name")
-
-
-def spread_labels(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Heights of labels near ``places`` that keep ``gap`` between them, in the same order."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    found = list(places)
-    last = low - gap
-    for index in order:
-        found[index] = max(places[index], last + gap)
-        last = found[index]
-    last = high + gap
-    for index in reversed(order):
-        found[index] = min(found[index], last - gap)
-        last = found[index]
-    return found

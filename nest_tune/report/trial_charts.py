@@ -54,8 +54,8 @@ def _kind(trial: OuterTrial, front: Set[int], chosen: OuterTrial | None) -> str:
 
 
 def _tip(trial: OuterTrial, names: tuple[str, ...], metric: str) -> str:
-    known = [name for name in names if name in trial.metrics]
-    parts = [f"{shown_name(n, metric)} {figure(trial.metrics[n], n)}" for n in known]
+    known = {shown_name(n, metric): trial.metrics[n] for n in names if n in trial.metrics}
+    parts = [f"{name} {figure(value, name)}" for name, value in known.items()]
     broken = f"; {trial.message}" if trial.message else ""
     return f"trial {trial.number}: {', '.join(parts)}{broken}"
 

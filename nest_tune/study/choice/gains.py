@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from compiler_core.accuracy.metric import is_in_decibels, shown_name
 from nest_tune.figures import figure
+from nest_tune.study.proposals.evidence import differs_by_chance, trial_score
 from nest_tune.study.proposals.front import is_worse
 from nest_tune.study.request.goals import Direction, Metrics, Objective, TrialMetric
 from nest_tune.study.trial import OuterTrial
@@ -52,6 +54,30 @@ def gain_text(changes: Mapping[str, float], noise: Sequence[str] = ()) -> str:
         f"{name} within noise" if name in noise else f"{name} {percent_text(value)}"
         for name, value in changes.items()
     )
+
+
+def accuracy_gain_text(trial: OuterTrial, reference: OuterTrial, metric: str) -> str:
+    """Change of the accuracy for people, with its name; empty where one of two has none.
+
+    Args:
+        trial, reference: What is compared.
+        metric: Of the accuracy, by name.
+    """
+    entry = TrialMetric.ACCURACY.value
+    if entry not in trial.metrics or entry not in reference.metrics:
+        return ""
+    name = shown_name(entry, metric)
+    difference = trial.metrics[entry] - reference.metrics[entry]
+    if difference == 0:
+        return f"{name} as it was"
+    by_chance = differs_by_chance(trial_score(trial), trial_score(reference))
+    text = accuracy_difference_text(difference, metric)
+    return f"{name} {text}, within chance" if by_chance else f"{name} {text}"
+
+
+def accuracy_difference_text(difference: float, metric: str) -> str:
+    """A difference of two accuracies: in points, or in decibels where ``metric`` is in these."""
+    return f"{difference:+.1f} dB" if is_in_decibels(metric) else f"{100 * difference:+.2f} points"
 
 
 def percent_text(value: float) -> str:

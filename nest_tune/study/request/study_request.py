@@ -89,7 +89,7 @@ class StudyRequest:
         metavar="apart|merged",
     )
     shapes: Mapping[str, tuple[int, ...]] = _setting(
-        "Shape of an input with dynamic axes; repeatable.",
+        "Shape of an input, of dynamic axes or instead of what the file says; repeatable.",
         dict,
         place="model.shapes",
         metavar="NAME=1,3,…",

@@ -132,10 +132,11 @@ def study_html(result: StudyResult) -> str:
         f"{escape(settings.model)} on {escape(settings.target)}"
     )
     names = [goal.metric.value for goal in settings.objectives]
-    titles = "".join(f"<th>{escape(shown_name(name, metric))}</th>" for name in names)
+    shown = [(name, shown_name(name, metric)) for name in names]
+    titles = "".join(f"<th>{escape(title)}</th>" for _, title in shown)
     rows = "".join(
         f"<tr><td>{trial.number}</td>"
-        + "".join(f"<td>{figure(trial.metrics[name], name)}</td>" for name in names)
+        + "".join(f"<td>{figure(trial.metrics[name], title)}</td>" for name, title in shown)
         + "</tr>"
         for trial in result.front[:_ROWS]
     )

@@ -140,10 +140,10 @@ class Progress(Observer):
             name = objective.metric.value
             best = min(front, key=lambda t: objective.loss(t.metrics[name]), default=None)
             nothing = "nothing feasible yet" if self._trials else "not measured yet"
-            text = nothing if best is None else f"best {_value_text(best, name)}"
+            text = nothing if best is None else f"best {_value_text(best, name, self._metric)}"
             if default is not None and default.outcome.is_measured:
                 gain = "" if best is None else _gain_text(best, default, name)
-                text += f"{gain}, default {_value_text(default, name)}"
+                text += f"{gain}, default {_value_text(default, name, self._metric)}"
             if best is not None and best.bound_ms and objective.metric is TrialMetric.LATENCY_MS:
                 text += f", bound {figure(best.bound_ms, name)}"
             lines.append((shown_name(name, self._metric), text))
@@ -182,10 +182,10 @@ class Progress(Observer):
         return "; ".join(parts)
 
 
-def _value_text(trial: OuterTrial, metric: str) -> str:
-    """A metric with its interval, where it has one."""
-    ends = interval_text(trial.intervals.get(metric))
-    return f"{figure(trial.metrics[metric], metric)} {ends}".strip()
+def _value_text(trial: OuterTrial, entry: str, metric: str) -> str:
+    """An entry of a trial's metrics with its interval, where it has one."""
+    ends = interval_text(trial.intervals.get(entry))
+    return f"{figure(trial.metrics[entry], shown_name(entry, metric))} {ends}".strip()
 
 
 def _gain_text(best: OuterTrial, default: OuterTrial, metric: str) -> str:

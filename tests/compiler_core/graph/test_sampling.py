@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -103,3 +105,26 @@ def test_a_first_axis_that_is_no_batch_is_told() -> None:
     assert check_samples(graph, spread(graph, {"x": moved})) == 16 * 30
     with pytest.raises(InputError, match=r"expected \(samples, 4\)"):
         check_samples(model({"x": (1, 4)}), {"x": np.zeros((3, 5), np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "words"),
+    [
+        ((1, 3, 8, 8), (5, 8, 8, 3), r"numpy.transpose\(x, \(0, 3, 1, 2\)\)"),
+        ((1, 2, 3, 4), (5, 4, 2, 3), r"numpy.transpose\(x, \(0, 2, 3, 1\)\)"),
+        ((1, 3, 8, 8), (3, 8, 8), r"x\[None\]"),
+        ((10, 3, 8, 8), (16, 3, 20, 20), "--shape x=1,3,20,20"),
+        ((1, 3, 8, 8), (16, 3, 20, 20), "--shape x=1,3,20,20"),
+    ],
+)
+def test_a_wrong_shape_says_what_would_be_right(
+    shape: tuple[int, ...], given: tuple[int, ...], words: str
+) -> None:
+    """Channels last, a sample without its axis, a file made for another size."""
+    with pytest.raises(InputError) as caught:
+        check_samples(model({"x": shape}), {"x": np.zeros(given, np.float32)})
+    assert re.search(words, str(caught.value.hint))
+    found = re.search(r"transpose\(x, (.*)\)$", str(caught.value.hint))
+    if found is not None:
+        order = tuple(map(int, found[1].strip("()").split(",")))
+        assert np.zeros(given).transpose(order).shape[1:] == shape[1:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -28,7 +27,7 @@ from nest_tune.report.charts import (
 )
 from nest_tune.report.gantt import Gantt, GanttBar, Strip, Track, busy_shares, draw_gantt
 from nest_tune.report.scale import Scale, fit, short
-from nest_tune.report.svg import NARROW, WIDE, Size, spread_labels
+from nest_tune.report.svg import NARROW, WIDE, Size
 
 EVIL = "</svg><script>alert(1)</script>\"' onload=x"
 FINITE = st.floats(-1e12, 1e12, allow_subnormal=False)
@@ -77,14 +76,6 @@ def test_log_scale_is_even_in_factors() -> None:
 )  # fmt: skip
 def test_short_numbers(value: float, text: str) -> None:
     assert short(value) == text
-
-
-def test_labels_keep_their_distance_and_order() -> None:
-    found = spread_labels([100.0, 101.0, 40.0, 99.0], 13, 10, 120)
-    ordered = sorted(found)
-    assert all(b - a >= 13 - 1e-9 for a, b in pairwise(ordered))
-    assert max(found) <= 120
-    assert found.index(min(found)) == 2
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])
@@ -268,3 +259,13 @@ def test_axis_of_progress_holds_what_matters() -> None:
     near = replace(chart, dots=dots[:2])
     assert not near.is_focused
     assert "beyond" not in draw_progress(near, WIDE)
+
+
+def test_a_best_far_from_all_others_stands_at_the_edge() -> None:
+    """An exact trial has 200 dB."""
+    dots = tuple(Dot(float(i), 20.0 + i, "feasible", "") for i in range(5))
+    exact = (*dots, Dot(5.0, 200.0, "feasible", ""))
+    best = tuple((dot.x, dot.y) for dot in exact)
+    chart = ProgressChart("trial", "dB", exact, best, (Line(20.0, "default 20", "default"),))
+    assert max(chart.shown) == 24.0
+    assert chart.is_focused

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nest_tune.study.choice.gains import (
+    accuracy_gain_text,
     changes_percent,
     gain_text,
     notes_of,
@@ -82,3 +83,20 @@ def test_what_the_gains_cost_is_noted(ram: int, told: int) -> None:
     assert all(note.startswith("ram_peak_bytes is +") and f"{ram:,}" in note for note in notes)
     assert notes_of(chosen, default, (parse_objective("ram_peak_bytes"),))[:1] != notes or not told
     assert notes_of(None, default, goals) == notes_of(chosen, None, goals) == ()
+
+
+@pytest.mark.parametrize(
+    ("own", "before", "metric", "text"),
+    [
+        (0.9489, 0.9467, "top1", "accuracy +0.22 points"),
+        (0.90, 0.95, "agreement", "agreement -5.00 points"),
+        (26.33, 22.23, "sqnr_db", "sqnr_db +4.1 dB"),
+        (0.9, 0.9, "top1", "accuracy as it was"),
+    ],
+)
+def test_the_accuracy_is_told_beside_the_costs(
+    own: float, before: float, metric: str, text: str
+) -> None:
+    assert accuracy_gain_text(trial(3, 1.0, own), trial(0, 2.0, before), metric) == text
+    bare = OuterTrial(0, (), tuned=True, outcome=Outcome.COMPLETE, metrics={"latency_ms": 1.0})
+    assert accuracy_gain_text(trial(3, 1.0, own), bare, metric) == ""
