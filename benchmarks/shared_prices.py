@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 
-from compiler_core.partition.best import prepare, untuned
+from compiler_core.partition.best import on_first_units, prepare
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import (
     QuantizationScheme,
@@ -91,10 +91,13 @@ class Comparison:
         self._float = self._bench.float_accuracy(0).value
         self._known: dict[object, Judged] = {}
 
-    def starts(self) -> tuple[Placement, ...]:
+    def starts(self) -> dict[str, Placement]:
         """The best plan of the cost tables, and everything on the units."""
         best = next(iter(self._space.first_points().values()))
-        return self._space.placement(best), untuned(self._evaluator)
+        return {
+            "best plan": self._space.placement(best),
+            "all on the units": on_first_units(self._evaluator),
+        }
 
     def judged(self, shared: Shared) -> Judged:
         """A placement on all samples that choose, and by its package."""
@@ -192,7 +195,7 @@ def compare(subjects: Subjects, limit: float) -> None:
     """Prints what both sides come to, around each placement and in all."""
     comparison = Comparison(subjects, limit)
     best: dict[str, list[Judged]] = {"staged+": [], "joint": []}
-    for label, start in zip(("best plan", "all on the units"), comparison.starts(), strict=True):
+    for label, start in comparison.starts().items():
         print(f"around: {label}", flush=True)
         sides: dict[str, list[Judged]] = {"staged+": [], "joint": []}
         for item in comparison.whole(start):
@@ -226,8 +229,8 @@ def print_ratio(sides: Mapping[str, Sequence[Judged]]) -> None:
         print(
             f"joint {ours.latency_ms:.4f} ms of {len(sides['joint'])}, staged+ "
             f"{theirs.latency_ms:.4f} ms of {len(sides['staged+'])}: "
-            f"{ours.latency_ms / theirs.latency_ms:.4f}; cycles of the units "
-            f"{ours.npu_cycles / theirs.npu_cycles:.4f}",
+            f"{ours.latency_ms / theirs.latency_ms:.4f}; cycles of the units {ours.npu_cycles:,}, "
+            f"{theirs.npu_cycles:,}",
             flush=True,
         )
 
