@@ -146,6 +146,11 @@ def make_exam(
     counting = known if output is None else {output: known[output]}
     if not counting:
         raise InputError("the model computes none of its outputs: there is nothing to measure")
+    # What holds no values is always right, as constants are.
+    counting = {name: judge for name, judge in counting.items() if 0 not in (judge.shape or ())}
+    if not counting:
+        what = "the model's outputs hold" if output is None else f"output {output!r} holds"
+        raise InputError(f"{what} no values: there is nothing to measure")
     chosen = metric or default_metric(counting.values(), labelled=labelled).value
     kind = metric_kind(chosen)
     if kind.counts and kind.compares:

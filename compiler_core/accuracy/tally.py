@@ -108,7 +108,9 @@ def chosen_samples(
         InputError: As :func:`by_sample`.
     """
     return {
-        name: by_sample(array, samples, name)[0][rows].reshape(-1, *array.shape[1:])
+        name: by_sample(array, samples, name)[0][rows].reshape(
+            len(rows) * (len(array) // samples), *array.shape[1:]
+        )
         for name, array in outputs.items()
     }
 

@@ -13,6 +13,7 @@ import pytest
 from compiler_core.accuracy.exam import Exam, Sameness, make_exam
 from compiler_core.accuracy.judge import Judge, Kind
 from compiler_core.accuracy.labels import check_labels
+from compiler_core.accuracy.tally import chosen_samples
 from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.passes.simplify import simplify
@@ -75,3 +76,24 @@ def test_labels_by_class_are_told_apart(labels: npt.NDArray[Any], hint: str) -> 
     with pytest.raises(InputError, match=r"labels 'y' are") as error:
         check_labels(judge, labels, 4)
     assert hint in str(error.value.hint)
+
+
+def test_outputs_without_values_are_judged_by_nobody(synthetic: ModuleType) -> None:
+    builder = synthetic.Builder()
+    builder.dense("x", "y", 4, 3)
+    nothing = builder.constant("none", np.zeros((4, 0), np.float32))
+    builder.add("MatMul", ["x", nothing], "z")
+    model = builder.model({"x": ["n", 4]}, {"y": ["n", 3], "z": ["n", 0]})
+    graph = simplify(import_model(onnx.load_from_string(model)))
+    assert list(make_exam(graph, None, labelled=False).judges) == ["y"]
+    with pytest.raises(InputError, match="output 'z' holds no values"):
+        make_exam(graph, None, labelled=False, output="z")
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (6, 0), (12, 2), (12, 0, 5)])
+def test_samples_of_outputs_with_and_without_values_are_chosen(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).random(shape)
+    found = chosen_samples({"y": values}, 6, np.array([4, 1]))["y"]
+    each = shape[0] // 6
+    expected = np.concatenate([values[4 * each : 5 * each], values[each : 2 * each]])
+    np.testing.assert_array_equal(found, expected)
