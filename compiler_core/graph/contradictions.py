@@ -17,7 +17,8 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
 
 _WEIGHT_LIMIT = 1024
-_RANK_MAX = 64
+RANK_MAX = 64
+"""Axes of a tensor, as many as arrays have."""
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Tile": 1}
 _ELEMENTWISE = frozenset(
     [
@@ -94,9 +95,9 @@ def _visit(nodes: Iterable[onnx.NodeProto]) -> None:
                     )
             if node.op_type == "GatherND" and "batch_dims" in given:
                 axes = given["batch_dims"].i
-                if not 0 <= axes <= _RANK_MAX:
+                if not 0 <= axes <= RANK_MAX:
                     raise InputError(
-                        f"node {node.name!r} (GatherND): batch_dims is {axes}; 0 to {_RANK_MAX} "
+                        f"node {node.name!r} (GatherND): batch_dims is {axes}; 0 to {RANK_MAX} "
                         "are allowed"
                     )
         for item in node.attribute:
@@ -124,10 +125,10 @@ def refuse_endless_shapes(graph: Graph) -> None:
         place = _SHAPE_INPUTS.get(node.op)
         if place is not None and len(node.inputs) > place:
             axes = lengths.get(node.inputs[place], 0)
-            if axes > _RANK_MAX:
+            if axes > RANK_MAX:
                 raise InputError(
                     f"node {node.name!r} ({node.op}): shape {node.inputs[place]!r} has {axes} "
-                    f"axes; at most {_RANK_MAX} are allowed"
+                    f"axes; at most {RANK_MAX} are allowed"
                 )
         if node.op in _ELEMENTWISE:
             lengths[node.outputs[0]] = max((lengths.get(n, 0) for n in node.inputs), default=0)

@@ -6,6 +6,7 @@ import onnx
 
 from compiler_core.errors import InputError
 from compiler_core.graph.contradictions import (
+    RANK_MAX,
     refuse_what_ends_inference,
     refuse_what_no_definition_allows,
 )
@@ -37,6 +38,12 @@ def check_demand(graph: Graph, limits: ImportLimits) -> None:
     """
     for name in graph.inputs:
         _check_tensor(graph, f"input {name!r}", name, limits)
+    for name, known_type in graph.types.items():
+        if len(known_type.shape or ()) > RANK_MAX:
+            raise InputError(
+                f"tensor {name!r} has {len(known_type.shape or ())} axes; at most {RANK_MAX} are "
+                "allowed"
+            )
     total, folded, folded_bytes = 0, 0, 0
     known = set(graph.constants)
     own = sum(array.nbytes for array in graph.constants.values())

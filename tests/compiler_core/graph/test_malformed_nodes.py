@@ -144,6 +144,15 @@ def test_shapes_of_more_axes_than_there_are_are_refused(opset: int, text: str) -
         import_model(model)
 
 
+@pytest.mark.parametrize("axes", [65, 300])
+def test_tensors_of_more_axes_than_arrays_have_are_refused(axes: int) -> None:
+    types = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1] * axes) for n in "xy"]
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    model = helper.make_model(helper.make_graph(nodes, "g", types[:1], types[1:]), ir_version=8)
+    with pytest.raises(InputError, match=f"tensor '[xy]' has {axes} axes; at most 64"):
+        import_model(model)
+
+
 @pytest.mark.parametrize(
     "text", ["y = Cast<to=7>(v)", "y = Squeeze(v)", "y = MeanVarianceNormalization<axes=[0]>(v)"]
 )
