@@ -154,8 +154,8 @@ class _ExternalData:
             return
         entries = {entry.key: entry.value for entry in tensor.external_data}
         where = f"tensor {tensor.name!r}: external data {entries.get('location', '')!r}"
-        path = self._resolve(entries.get("location", ""), where)
         try:
+            path = self._resolve(entries.get("location", ""), where)
             size = path.stat().st_size
             offset = self._number(entries.get("offset", "0"), f"{where}: offset")
             length = self._number(

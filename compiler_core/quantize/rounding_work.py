@@ -26,7 +26,8 @@ def expected_work(graph: Graph) -> int:
         if node.op not in WEIGHTED or weight is None or weight.ndim < 2:
             continue
         groups = int(node.attributes.get("group", 1)) if node.op == "Conv" else 1
-        kernel, outputs = int(weight[0].size), len(weight)
+        outputs = len(weight)
+        kernel = weight.size // max(1, outputs)
         if node.op != "Conv" and not node.attributes.get("transB"):
             kernel, outputs = int(weight.shape[-2]), int(weight.shape[-1])
         counted = kernel if kernel <= LARGEST_KERNEL else 1

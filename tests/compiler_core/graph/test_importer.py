@@ -242,6 +242,7 @@ def test_external_data_inside_the_folder(onnx_model: Model, folder: Path) -> Non
     ("entries", "message"),
     [
         ({"location": "../secret"}, "leads outside"),
+        ({"location": "x" * 5000}, "cannot be read: File name too long"),
         ({"location": "data/../../secret"}, "leads outside"),
         ({"location": "..\\secret"}, "leads outside"),
         ({"location": "/etc/hostname"}, "must be a relative path"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import onnx
 
 from compiler_core.compile.sources import load_model
+from compiler_core.graph.importer import import_model
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.profile import profile_model
@@ -22,3 +25,10 @@ def test_the_float_graph_tells_about_what_the_integers_do(repository: Path) -> N
     applied = apply_profile(graph, default_assignment(graph), profile, QuantizationScheme())
     known = reconstruction_work(applied.quantized)
     assert known / 2 <= expected_work(graph) <= 4 * known
+
+
+def test_layers_without_outputs_cost_no_more_than_others(synthetic: ModuleType) -> None:
+    builder = synthetic.Builder()
+    builder.add("Conv", ["x", builder.constant("w", np.zeros((0, 3, 3, 3), np.float32))], "y")
+    model = onnx.load_from_string(builder.model({"x": [1, 3, 8, 8]}, {"y": [1, 0, 6, 6]}))
+    assert expected_work(import_model(model)) >= 0
