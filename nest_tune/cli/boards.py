@@ -133,14 +133,15 @@ def _of_limit(demand: int | None, limit: int | None) -> str:
 
 
 def run_sources(
-    package: Path, inputs: Path, outputs: Path, check: bool, emulated: bool, as_json: bool
+    package: Path, inputs: Path, outputs: Path | None, check: bool, emulated: bool, as_json: bool
 ) -> None:
     """``nest-tune run`` for a package of sources."""
     from compiler_core.files.npz import write_npz
     from nest_tune.api.bundle_packages import load_bundle, run_bundle
 
     done = run_bundle(package, inputs, check=check, emulated=emulated, progress=progress)
-    write_npz(outputs, dict(done.outputs))
+    if outputs is not None:
+        write_npz(outputs, dict(done.outputs))
     report = load_bundle(package)[1].report
     if as_json:
         body = {

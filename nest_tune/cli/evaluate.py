@@ -22,6 +22,7 @@ from nest_tune.cli.options import (
     parse_states,
 )
 from nest_tune.cli.output import print_json
+from nest_tune.figures import figure
 
 if TYPE_CHECKING:
     from compiler_core.executable.evaluate import PackageEvaluation
@@ -169,14 +170,15 @@ def _document(package: Path, executor: str, result: PackageEvaluation) -> dict[s
 def _show(executor: str, result: PackageEvaluation) -> None:
     executor = result.computed_by or executor
     of = "" if len(result.outputs) < 2 else ", the worst output"
-    print(f"{result.metric} {result.value:.4f} on {result.samples} samples ({executor}){of}")
+    shown = figure(result.value, result.metric)
+    print(f"{result.metric} {shown} on {result.samples} samples ({executor}){of}")
     if of:
         for name, value in result.outputs.items():
-            print(f"  {name} {value:.4f}")
+            print(f"  {name} {figure(value, result.metric)}")
     if result.float_accuracy is not None:
-        print(
-            f"float {result.metric} {result.float_accuracy:.4f}, drop {result.accuracy_drop:+.4f}"
-        )
+        own = figure(result.float_accuracy, result.metric)
+        drop = figure(result.accuracy_drop, result.metric, signed=True)
+        print(f"float {result.metric} {own}, drop {drop}")
     if result.agreement is not None and result.metric != "agreement":
         print(f"agreement with the float model {result.agreement:.4f}")
 

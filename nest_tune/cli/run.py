@@ -38,8 +38,11 @@ def run(
         Path, typer.Option(metavar="x.npz", help="Samples: x, or one array per input.")
     ],
     outputs: Annotated[
-        Path, typer.Option(metavar="y.npz", help="Where the model's outputs go, by name.")
-    ],
+        Path | None,
+        typer.Option(
+            metavar="y.npz", help="Where the model's outputs go, by name; needed without --check."
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Compare bit for bit with the integer reference.")
     ] = False,
@@ -61,7 +64,11 @@ def run(
     """Execute a package: on the simulator, or as generated C."""
     require_writable(outputs, "--outputs")
     states = parse_states(state)
-    if outputs.resolve() == inputs.resolve():
+    if outputs is None and not check:
+        raise InputError(
+            "run: nothing is asked for", hint="--outputs y.npz keeps the outputs, --check compares"
+        )
+    if outputs is not None and outputs.resolve() == inputs.resolve():
         raise InputError(f"--outputs {outputs}: is the same file as --inputs")
 
     from nest_tune.bundling import opens_bundle
@@ -99,7 +106,8 @@ def run(
         progress=progress,
     )
     results, count = done.outputs, done.samples
-    write_npz(outputs, results)
+    if outputs is not None:
+        write_npz(outputs, results)
     metrics = loaded.manifest.metrics
     clock = metrics.by_clock
     if as_json:

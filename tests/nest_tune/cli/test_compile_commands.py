@@ -126,6 +126,19 @@ def test_run_checks_bit_for_bit_and_writes_outputs(
     assert (tmp_path / "z.npz").read_bytes() == (tmp_path / "y.npz").read_bytes()
 
 
+def test_a_check_needs_no_file_for_outputs(
+    run: Run, data: Path, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("run", package, "--inputs", data / "eval.npz", "--check")
+    assert code == 0
+    assert "bit-exact" in out
+    code, _, err = run("run", package, "--inputs", data / "eval.npz")
+    assert code == 2
+    assert "--outputs y.npz" in err
+    assert not list(tmp_path.glob("*.npz"))
+
+
 @pytest.mark.parametrize("launches", ["merged", "apart"])
 def test_dumped_launches_execute_as_they_stand(
     run: Run, data: Path, package: Path, tmp_path: Path, launches: str
