@@ -13,10 +13,12 @@ operator, one is better than several.
 | LpNormalization | x divided by ReduceL1 or ReduceL2, or the smallest number |
 | Celu | Elu between two factors |
 | Pad by reflection, edges or the other end | Gather along each axis |
+| Scaler of classical learners | x less an offset, times a scale |
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Literal
@@ -24,6 +26,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.learner_types import DOMAIN
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.passes.simplify import simplify
 
@@ -54,10 +57,11 @@ class SpelledOut:
         """See :class:`compiler_core.graph.passes.rewriter.GraphPass`."""
         work = Rewriter(graph)
         for node in work.nodes():
-            if not is_op(node, *_WAYS) or work.dtype(node.inputs[0]) != "float32":
+            way = _way(node)
+            if way is None or work.dtype(node.inputs[0]) != "float32":
                 continue
             shape = work.shape(node.inputs[0])
-            if shape and _WAYS[node.op](_Spelling(work, node, shape)):
+            if shape and way(_Spelling(work, node, shape)):
                 work.changed = True
         return work.finish()
 
@@ -258,6 +262,24 @@ def _pad(s: _Spelling) -> bool:
         places = s.constant("places", index.astype(np.int64))
         found = s.add("Gather", [found, places], tuple(known), axis=axis)
     return found != s.node.inputs[0] and s.end()
+
+
+def _scaler(s: _Spelling) -> bool:
+    """What ``StandardScaler`` and the like are exported as; of columns, or of all alike."""
+    known = (s.node.attributes.get(name, ()) for name in ("offset", "scale"))
+    offset, scale = (np.asarray(row, np.float32).ravel() for row in known)
+    if not {offset.size, scale.size} <= {1, s.shape[-1]}:
+        return False
+    less = s.add("Sub", [s.node.inputs[0], s.constant("offset", offset)], s.shape)
+    s.add("Mul", [less, s.constant("scale", scale)], s.shape)
+    return s.end()
+
+
+def _way(node: Node) -> Callable[[_Spelling], bool] | None:
+    """What spells a node out."""
+    if node.domain == DOMAIN:
+        return _scaler if node.op == "Scaler" else None
+    return _WAYS[node.op] if is_op(node, *_WAYS) else None
 
 
 _WAYS = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
+from compiler_core.graph.importer import import_model
 from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.session import FloatSession
 from tests.compiler_core.units.cpu.c.cases import Model, samples
@@ -109,3 +111,29 @@ def check(m: Model, output: str, op: str, *, left: bool = False) -> None:
     whole, parts = FloatSession(graph).run(sample), FloatSession(found).run(sample)
     for name in graph.outputs:
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("offset", "scale"), [([1.0, -2.0, 300.0], [0.5, 2.0, 1e-3]), ([1.5], [0.25])]
+)
+def test_scalers_of_classical_learners(offset: list[float], scale: list[float]) -> None:
+    """As a pipeline with ``StandardScaler`` begins."""
+    weights = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    scaler = onnx.helper.make_node(
+        "Scaler", ["x"], ["scaled"], domain="ai.onnx.ml", offset=offset, scale=scale
+    )
+    dense = onnx.helper.make_node("MatMul", ["scaled", "w"], ["y"])
+    proto = onnx.helper.make_graph(
+        [scaler, dense],
+        "pipeline",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 1)]
+    graph = import_model(onnx.helper.make_model(proto, opset_imports=opsets, ir_version=8))
+    found = spelled_out(graph)
+    assert "Scaler" not in [node.op for node in found.nodes]
+    x = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32) * 100
+    whole, parts = FloatSession(graph).run({"x": x}), FloatSession(found).run({"x": x})
+    np.testing.assert_allclose(parts["y"], whole["y"], rtol=1e-4, atol=1e-4)
