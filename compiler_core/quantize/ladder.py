@@ -18,6 +18,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.quantize.apply import AppliedScheme, apply_profile
+from compiler_core.quantize.behind_selections import measure_plan
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.good_enough import is_ruin, reason_against, shortfall, worst
 from compiler_core.quantize.ir import QuantizedGraph
@@ -196,13 +197,14 @@ class _Climb:
         def half(skeleton: Skeleton, quantized: QuantizedGraph, given: Samples) -> QuantizedGraph:
             return reconstruct(skeleton, quantized, choose(self._graph, given, range(0, count, 2)))
 
-        applied = apply_profile(
-            self._graph, self._assignment, self._profile, scheme, half, self._arithmetic
-        )
+        def halved(places: Mapping[str, str]) -> QuantizedGraph:
+            return apply_profile(
+                self._graph, places, self._profile, scheme, half, self._arithmetic
+            ).quantized
+
         between = choose(self._graph, samples, range(1, count, 2))
-        outputs = QualityMeter(self._graph, between, threads=self._threads).measure(
-            applied.quantized
-        )
+        meter = QualityMeter(self._graph, between, threads=self._threads)
+        outputs = measure_plan(meter, self._graph, self._assignment, halved)
         if max(map(shortfall, outputs), default=0.0) <= _FITTED_DB:
             return True
         self._measured[-1] = replace(self._measured[-1], outputs=outputs)
@@ -271,22 +273,30 @@ class _Climb:
             self._rungs[name] = Rung(f"the same integers as {same}")
             return False
         try:
-            found = _Measured(name, scheme, self._meter.measure(applied.quantized))
+            outputs = measure_plan(
+                self._meter,
+                self._graph,
+                self._assignment,
+                lambda places: self._apply(scheme, places).quantized,
+                applied.quantized,
+            )
         except InputError as error:
             self._unmeasured.append((name, scheme))
             self._rungs[name] = Rung(f"not measured: {error.message}")
             return False
-        self._measured.append(found)
-        reason = reason_against(found.outputs)
-        self._rungs[name] = Rung(reason or "good enough", worst(found.outputs))
+        self._measured.append(_Measured(name, scheme, outputs))
+        reason = reason_against(outputs)
+        self._rungs[name] = Rung(reason or "good enough", worst(outputs))
         if reason:
             self._progress(f"default quantization, {name}: {reason}")
         return not reason
 
-    def _apply(self, scheme: QuantizationScheme) -> AppliedScheme:
+    def _apply(
+        self, scheme: QuantizationScheme, assignment: Mapping[str, str] | None = None
+    ) -> AppliedScheme:
         return apply_profile(
             self._graph,
-            self._assignment,
+            self._assignment if assignment is None else assignment,
             self._profile,
             scheme,
             self._reconstruction(scheme),

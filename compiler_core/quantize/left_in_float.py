@@ -18,8 +18,10 @@ from compiler_core.graph.work import elements, operations
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.assignment import left_beside
+from compiler_core.quantize.behind_selections import measure_plan
 from compiler_core.quantize.good_enough import excess
 from compiler_core.quantize.host_groups import groups_beside
+from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import QualityMeter, measured_runs
 from compiler_core.quantize.scheme import QuantizationScheme
@@ -159,10 +161,13 @@ def float_sets(
         return ()
     meter = QualityMeter(graph, choose(graph, samples, chosen), threads=threads)
 
+    def quantized(places: Mapping[str, str]) -> QuantizedGraph:
+        return apply_profile(graph, places, profile, scheme, arithmetic=arithmetic).quantized
+
     def damage(names: tuple[str, ...]) -> float:
         own = dict.fromkeys((n.name for n in graph.nodes), CPU) | {n: assignment[n] for n in names}
-        applied = apply_profile(graph, own, profile, scheme, arithmetic=arithmetic)
-        return max(map(excess, meter.measure(applied.quantized)), default=0.0)
+        outputs = measure_plan(meter, graph, own, quantized)
+        return max(map(excess, outputs), default=0.0)
 
     loops = groups_beside(graph, unit_arithmetics(arithmetic)).of_node
     atoms: dict[str, list[str]] = {}

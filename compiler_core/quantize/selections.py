@@ -4,7 +4,8 @@ A detector that ends in TopK or non-maximum suppression gives back values in an 
 any size changes: where two scores are nearly equal they change places, and so does all that is
 gathered by them. Beside the float network value by value such outputs tell nothing. What the
 selection reads are the real values that quantization has to keep, and by those the network is
-judged.
+judged. What is lost behind a selection is measured apart
+(:mod:`compiler_core.quantize.behind_selections`).
 """
 
 from __future__ import annotations
@@ -32,16 +33,27 @@ def selected(graph: Graph) -> Mapping[str, tuple[str, ...]]:
         Names of tensors that nodes outside of all selections compute, in the order of the graph;
         nothing for outputs that no selection is before, or that nothing real is made of.
     """
-    behind: set[str] = set()
-    for node in graph.nodes:
-        if _is_selection(graph, node) or behind & names_read([node], ()):
-            behind |= {*filter(None, node.outputs)}
+    behind = _tensors_behind(graph)
     found = {}
     for output in graph.outputs:
         names = _before(graph, behind, output) if output in behind else ()
         if names:
             found[output] = names
     return found
+
+
+def nodes_behind(graph: Graph) -> frozenset[str]:
+    """Names of nodes that read what a selection made, or what is made of that."""
+    behind = _tensors_behind(graph)
+    return frozenset(node.name for node in graph.nodes if behind & names_read([node], ()))
+
+
+def _tensors_behind(graph: Graph) -> set[str]:
+    behind: set[str] = set()
+    for node in graph.nodes:
+        if _is_selection(graph, node) or behind & names_read([node], ()):
+            behind |= {*filter(None, node.outputs)}
+    return behind
 
 
 def _is_selection(graph: Graph, node: Node) -> bool:

@@ -31,6 +31,7 @@ from compiler_core.precision.search import (
 from compiler_core.precision.table import FormatCosts, PrecisionTable, costs_of, measure_table
 from compiler_core.precision.verified import PlanTimer, VerifiedPlan
 from compiler_core.quantize.apply import apply_profile
+from compiler_core.quantize.behind_selections import measure_plan
 from compiler_core.quantize.good_enough import reason_against
 from compiler_core.quantize.precisions import is_fitted, precisions_of
 from compiler_core.quantize.profile import Profile
@@ -166,8 +167,13 @@ def good_on_samples(model: FloatModel, profile: Profile) -> IsGood:
         fits = any(is_fitted(own) for own in precisions_of(units).values())
         known, judge = halves if fits and halves is not None else (profile, meter)
         try:
-            applied = apply_profile(model.graph, units, known, scheme)
-            return not reason_against(judge.measure(applied.quantized))
+            outputs = measure_plan(
+                judge,
+                model.graph,
+                units,
+                lambda places: apply_profile(model.graph, places, known, scheme).quantized,
+            )
+            return not reason_against(outputs)
         except InputError:
             return False
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.activation_fusion import ActivationFusion
 from compiler_core.graph.passes.batch_norm import BatchNormFolding, BatchNormToConv
+from compiler_core.graph.passes.casts_by_example import CastsByExample
 from compiler_core.graph.passes.channel_affine import ChannelAffineFolding
 from compiler_core.graph.passes.common_subexpressions import CommonSubexpressions
 from compiler_core.graph.passes.constant_branches import ConstantBranches
@@ -41,6 +42,7 @@ FOLDING: tuple[GraphPass, ...] = (
     IntegerOperators(),
     QuantizationRemoval(),
     QuantizedWeights(),
+    CastsByExample(),
     ConstantFolding(),
     ConstantBranches(),
     ScalarOperands(),

@@ -9,7 +9,11 @@ from onnx import helper, numpy_helper
 
 import nest_tune
 from compiler_core.compile.sources import load_model
+from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.good_enough import excess, judged_by, reason_against, shortfall, worst
+from compiler_core.quantize.ladder import FIRST, RUNGS, climb
+from compiler_core.quantize.left_in_float import float_sets
+from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.quality import OutputQuality
 from compiler_core.quantize.selections import selected
 
@@ -116,3 +120,68 @@ def test_an_output_that_is_good_itself_is_judged_by_itself() -> None:
     assert judged_by(found).output == "best"
     assert shortfall(found) == 0
     assert excess(found) <= 1
+
+
+def _router(tmp_path, *, uneven: float):
+    """Scores, the best of them in order, and two dense layers of those: channels between the two
+    differ by up to ``10**uneven``, and the second makes them equal again."""
+    draw = np.random.default_rng(5)
+    factors = 10.0 ** draw.uniform(-uneven, 0, 32)
+    weights = {
+        "router": draw.standard_normal((16, 24)) / 4,
+        "into": draw.standard_normal((8, 32)) / 3 * factors,
+        "out": draw.standard_normal((32, 6)) / 6 / factors[:, None],
+    }
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 13]>
+        agraph (float[N,16] x) => (float[N,6] y) <int64[1] k = {8}> {
+            scores = Gemm (x, router)
+            best, places = TopK (scores, k)
+            first = Gemm (best, into)
+            y = Gemm (first, out)
+        }
+    """)
+    for name, array in weights.items():
+        model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+    onnx.save(model, tmp_path / "router.onnx")
+    graph = load_model(tmp_path / "router.onnx").graph
+    samples = np.random.default_rng(6).standard_normal((40, 16)).astype(np.float32)
+    return graph, profile_model(graph, {"x": samples}), default_assignment(graph)
+
+
+def test_what_is_computed_behind_a_selection_is_judged_too(tmp_path) -> None:
+    graph, profile, places = _router(tmp_path, uneven=4.0)
+    found = climb(graph, places, profile)
+    # Judged by the scores alone the first scheme would do, and y would be noise.
+    assert found.ladder.rungs[FIRST].quality.output == "y"
+    assert found.ladder.taken != FIRST
+    sets = float_sets(graph, places, profile, RUNGS[FIRST], share=1.0)
+    behind = {graph.producer(name).name for name in ("first", "y")}
+    assert any(behind & names for names in sets)
+
+
+def test_what_is_good_behind_a_selection_is_judged_by_what_it_reads(tmp_path) -> None:
+    graph, profile, places = _router(tmp_path, uneven=0.0)
+    found = climb(graph, places, profile)
+    assert (found.ladder.taken, found.ladder.good_enough) == (FIRST, True)
+
+
+def test_a_mask_that_marks_its_rows_by_a_cast_constant_selects_nothing(tmp_path) -> None:
+    """As in attention of the standard's function: rows that are masked as a whole give zeros."""
+    function = """
+        <ir_version: 8, opset_import: ["" : 18]>
+        agraph (float[1,4,6] x, float[4,6] mask, float[1,6,8] v) => (float[1,4,8] y)
+        <float low = {-inf}, float zero = {0.0}, int64[1] last = {-1}> {
+            weights = Mul (x, x)
+            masked = Add (weights, mask)
+            shares = Softmax <axis = -1> (masked)
+            most = ReduceMax <keepdims = 1> (mask, last)
+            lowest = CastLike (low, mask)
+            nothing = Equal (most, lowest)
+            kept = Where (nothing, zero, shares)
+            y = MatMul (kept, v)
+        }
+    """
+    path = tmp_path / "masked.onnx"
+    onnx.save(onnx.parser.parse_model(function), path)
+    assert selected(load_model(path).graph) == {}
