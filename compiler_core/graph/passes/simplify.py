@@ -26,6 +26,7 @@ from compiler_core.graph.passes.prequantized import IntegerOperators, Quantizati
 from compiler_core.graph.passes.quantized_weights import QuantizedWeights
 from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.rewriter import GraphPass
+from compiler_core.graph.passes.runtime_fusions import RuntimeFusions
 from compiler_core.graph.passes.scalar_factors import ScalarFactors
 from compiler_core.graph.passes.scalar_operands import ScalarOperands
 from compiler_core.graph.passes.single_steps import SingleSteps
@@ -42,6 +43,7 @@ FOLDING: tuple[GraphPass, ...] = (
     IntegerOperators(),
     QuantizationRemoval(),
     QuantizedWeights(),
+    RuntimeFusions(),
     CastsByExample(),
     ConstantFolding(),
     ConstantBranches(),

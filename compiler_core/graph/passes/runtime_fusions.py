@@ -1,0 +1,192 @@
+"""What onnxruntime's optimizer fuses becomes operators of the standard again.
+
+A model that was saved after optimization holds operators of onnxruntime's own, which shape
+inference does not know and no unit computes. Each of them stands for a few of the standard.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.passes.rewriter import Rewriter
+
+_DOMAIN = "com.microsoft"
+_HAS_LAYER_NORMALIZATION = 17
+_CUBIC = 0.044715
+_FUSED = ("activation", "activation_params", "activation_alpha", "activation_beta")
+
+
+@dataclass(frozen=True)
+class RuntimeFusions:
+    """Write FusedConv, FusedGemm, FusedMatMul, Gelu, BiasGelu, FastGelu, QuickGelu and
+    SkipLayerNormalization as what they were fused from, once the type of their input is known."""
+
+    name: ClassVar[str] = "runtime-fusions"
+
+    def apply(self, graph: Graph) -> Graph:
+        """See :class:`GraphPass`."""
+        rewriter = Rewriter(graph)
+        for node in rewriter.nodes():
+            write = _WAYS.get(node.op) if node.domain == _DOMAIN else None
+            dtype = rewriter.dtype(node.inputs[0]) if node.inputs else None
+            if write is None or dtype not in ("float16", "float32", "float64"):
+                continue
+            fused = _Fused(rewriter, node, np.dtype(dtype))
+            if write(fused):
+                fused.end()
+        return rewriter.finish()
+
+
+class _Fused:
+    """Collects what a node is written as."""
+
+    def __init__(self, work: Rewriter, node: Node, dtype: np.dtype[Any]) -> None:
+        self.work, self.node, self._dtype = work, node, dtype
+        self._nodes: list[Node] = []
+
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """An operator; the name of its result, whose type shape inference finds."""
+        wanted = f"{self.node.name}/{op.lower()}{len(self._nodes)}"
+        result, name = self.work.fresh(wanted), self.work.fresh_node(wanted)
+        self._nodes.append(Node(name, op, inputs, (result,), attributes))
+        return result
+
+    def number(self, value: float) -> str:
+        """A scalar of the type of the input."""
+        name = f"{self.node.name}/number"
+        return self.work.add_constant(name, np.array(value, self._dtype))
+
+    def given(self, position: int) -> str:
+        """An input; empty where it is absent."""
+        inputs = self.node.inputs
+        return inputs[position] if position < len(inputs) else ""
+
+    def renamed(self, old: str, new: str) -> None:
+        """Gives a result the name of an output of the fused node."""
+        self._nodes = [
+            Node(
+                node.name,
+                node.op,
+                tuple(new if name == old else name for name in node.inputs),
+                tuple(new if name == old else name for name in node.outputs),
+                node.attributes,
+            )
+            for node in self._nodes
+        ]
+
+    def end(self) -> None:
+        """Puts what was written into the place of the node; the last result has its name."""
+        self.renamed(self._nodes[-1].output, self.node.output)
+        self.work.replace(self.node, *self._nodes)
+
+
+def _activated(s: _Fused, source: str, parameters: tuple[float, ...]) -> bool:
+    """What follows in the same node; ``False`` for functions that are not known here."""
+    kind = s.node.attributes.get("activation", "")
+    if kind in ("Relu", "Tanh", "Sigmoid"):
+        s.add(kind, source)
+    elif kind == "LeakyRelu":
+        s.add(kind, source, alpha=parameters[0] if parameters else 0.01)
+    elif kind == "HardSigmoid" and len(parameters) > 1:
+        s.add(kind, source, alpha=parameters[0], beta=parameters[1])
+    elif kind == "Clip" and len(parameters) > 1:
+        s.add(kind, source, s.number(parameters[0]), s.number(parameters[1]))
+    elif kind:
+        return False
+    return True
+
+
+def _convolution(s: _Fused) -> bool:
+    own = {name: value for name, value in s.node.attributes.items() if name not in _FUSED}
+    result = s.add("Conv", *filter(None, s.node.inputs[:3]), **own)
+    if s.given(3):
+        result = s.add("Add", result, s.given(3))
+    return _activated(s, result, tuple(s.node.attributes.get("activation_params", ())))
+
+
+def _dense(s: _Fused) -> bool:
+    attributes = s.node.attributes
+    own = {name: attributes[name] for name in ("alpha", "beta", "transA", "transB")
+           if name in attributes}  # fmt: skip
+    given = (attributes.get("activation_alpha"), attributes.get("activation_beta"))
+    result = s.add("Gemm", *filter(None, s.node.inputs), **own)
+    return _activated(s, result, tuple(value for value in given if value is not None))
+
+
+def _product(s: _Fused) -> bool:
+    attributes = s.node.attributes
+    if attributes.get("transBatchA") or attributes.get("transBatchB"):
+        return False
+    sides = []
+    for name, key in zip(s.node.inputs, ("transA", "transB"), strict=True):
+        known = s.work.types.get(name)
+        if attributes.get(key):
+            if known is None or known.shape is None:
+                return False
+            rank = len(known.shape)
+            if rank > 1:  # a vector has nothing to transpose
+                order = (*range(rank - 2), rank - 1, rank - 2)
+                sides.append(s.add("Transpose", name, perm=order))
+                continue
+        sides.append(name)
+    result = s.add("MatMul", *sides)
+    factor = float(attributes.get("alpha", 1.0))
+    if factor != 1:
+        s.add("Mul", result, s.number(factor))
+    return True
+
+
+def _gelu(s: _Fused) -> bool:
+    x = s.add("Add", s.given(0), s.given(1)) if s.given(1) else s.given(0)
+    share = s.add("Erf", s.add("Div", x, s.number(math.sqrt(2))))
+    s.add("Mul", s.add("Mul", x, s.add("Add", share, s.number(1))), s.number(0.5))
+    return True
+
+
+def _fast_gelu(s: _Fused) -> bool:
+    x = s.add("Add", s.given(0), s.given(1)) if s.given(1) else s.given(0)
+    cube = s.add("Mul", s.add("Mul", s.add("Mul", x, x), x), s.number(_CUBIC))
+    scaled = s.add("Mul", s.add("Add", x, cube), s.number(math.sqrt(2 / math.pi)))
+    share = s.add("Add", s.add("Tanh", scaled), s.number(1))
+    s.add("Mul", s.add("Mul", x, share), s.number(0.5))
+    return True
+
+
+def _quick_gelu(s: _Fused) -> bool:
+    x, factor = s.given(0), float(s.node.attributes.get("alpha", 1.702))
+    s.add("Mul", x, s.add("Sigmoid", s.add("Mul", x, s.number(factor))))
+    return True
+
+
+def _skipped_normalization(s: _Fused) -> bool:
+    outputs = s.node.outputs
+    if any(outputs[1:3]) or s.work.graph.opsets.get("", 0) < _HAS_LAYER_NORMALIZATION:
+        return False
+    total = s.add("Add", s.given(0), s.given(1))
+    if s.given(4):
+        total = s.add("Add", total, s.given(4))
+    if len(outputs) > 3 and outputs[3]:
+        s.renamed(total, outputs[3])
+        total = outputs[3]
+    epsilon = s.node.attributes.get("epsilon", 1e-12)
+    given = [name for name in (s.given(2), s.given(3)) if name]
+    s.add("LayerNormalization", total, *given, axis=-1, epsilon=epsilon)
+    return True
+
+
+_WAYS: dict[str, Callable[[_Fused], bool]] = {
+    "BiasGelu": _gelu,
+    "FastGelu": _fast_gelu,
+    "FusedConv": _convolution,
+    "FusedGemm": _dense,
+    "FusedMatMul": _product,
+    "Gelu": _gelu,
+    "QuickGelu": _quick_gelu,
+    "SkipLayerNormalization": _skipped_normalization,
+}

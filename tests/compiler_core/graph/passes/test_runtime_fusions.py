@@ -1,0 +1,113 @@
+"""Operators of onnxruntime's own become those of the standard, and compute what it computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+import nest_tune
+from compiler_core.compile.sources import load_model
+from compiler_core.graph.passes.simplify import simplify
+from compiler_core.graph.session import FloatSession
+
+_HEAD = '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>'
+
+
+def _saved(path, text: str, **weights):
+    model = onnx.parser.parse_model(f"{_HEAD} agraph {text}")
+    for name, array in weights.items():
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.save(model, path)
+    return path
+
+
+def _draw(*shape: int):
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+_CONV = "com.microsoft.FusedConv <pads = [1, 1, 1, 1], activation ="
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [
+        (f'{_CONV} "Relu"> (x, w, b)', "wb"),
+        (f'{_CONV} "Tanh"> (x, w)', "w"),
+        (f'{_CONV} "Sigmoid"> (x, w, b, x)', "wb"),
+        (f'{_CONV} "LeakyRelu", activation_params = [0.2]> (x, w, b, x)', "wb"),
+        (f'{_CONV} "Clip", activation_params = [-0.5, 1.5]> (x, w, b)', "wb"),
+        (f'{_CONV} "HardSigmoid", activation_params = [0.3, 0.4]> (x, w, b)', "wb"),
+        ("com.microsoft.FusedMatMul <alpha = 0.25, transA = 1> (x, x)", ""),
+        ("com.microsoft.FusedMatMul <transB = 1> (x, m)", "m"),
+        ("com.microsoft.Gelu (x)", ""),
+        ("com.microsoft.BiasGelu (x, g)", "g"),
+        ("com.microsoft.FastGelu (x, g)", "g"),
+        ("com.microsoft.FastGelu (x)", ""),
+        ("com.microsoft.QuickGelu <alpha = 1.5> (x)", ""),
+    ],
+)
+def test_the_same_numbers(tmp_path, text: str, weights: str) -> None:
+    arrays = {"w": _draw(4, 4, 3, 3), "b": _draw(4), "m": _draw(1, 4, 6, 6), "g": _draw(6)}
+    path = _saved(
+        tmp_path / "fused.onnx",
+        f"(float[1,4,6,6] x) => (float[1,4,6,6] y) {{ a = {text} y = Relu (a) }}",
+        **{name: arrays[name] for name in weights},
+    )
+    _check(path, {"x": _draw(1, 4, 6, 6)})
+
+
+@pytest.mark.parametrize("outputs", [["a"], ["a", "", "", "t"]])
+def test_normalized_sums(tmp_path, outputs: list[str]) -> None:
+    path = _saved(
+        tmp_path / "skip.onnx",
+        f"""(float[1,3,8] x, float[1,3,8] z) => (float[1,3,8] y) {{
+            a = com.microsoft.SkipLayerNormalization <epsilon = 0.001> (x, z, g, b, c)
+            y = Add (a, {outputs[-1]})
+        }}""",
+        g=_draw(8), b=_draw(8), c=_draw(8),
+    )  # fmt: skip
+    model = onnx.load(path)
+    model.graph.node[0].output[:] = outputs
+    onnx.save(model, path)
+    _check(path, {"x": _draw(1, 3, 8), "z": _draw(1, 3, 8) + 1})
+
+
+def _check(path, samples) -> None:
+    graph = simplify(load_model(path).graph)
+    assert not [node.op for node in graph.nodes if node.domain == "com.microsoft"]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (wanted,) = session.run(None, samples)
+    found = FloatSession(graph).run(samples)["y"]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_the_runtime_optimized_runs_on_the_npu(tmp_path) -> None:
+    plain = _saved(
+        tmp_path / "plain.onnx",
+        """(float[1,16,8,8] x) => (float[1,10] y) {
+            a = Conv <pads = [1, 1, 1, 1]> (x, w)
+            b = LeakyRelu <alpha = 0.1> (a)
+            c = Conv <pads = [1, 1, 1, 1]> (b, v)
+            d = Relu (c)
+            e = Flatten (d)
+            y = Gemm (e, u)
+        }""",
+        w=_draw(16, 16, 3, 3) / 12, v=_draw(16, 16, 3, 3) / 12, u=_draw(1024, 10) / 32,
+    )  # fmt: skip
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(plain, options, providers=["CPUExecutionProvider"])
+    ops = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+    assert "FusedConv" in ops
+    made = nest_tune.compile(
+        tmp_path / "optimized.onnx",
+        "vta",
+        tmp_path / "package",
+        calibration={"x": np.concatenate([_draw(1, 16, 8, 8), _draw(2, 16, 8, 8)])},
+    )
+    assert made.macs_share_npu == 1
