@@ -7,11 +7,12 @@ operator, one is better than several.
 |---|---|
 | PRelu with a slope per channel | x where positive, plus slope times x where negative |
 | LogSoftmax | x less its maximum, less the logarithm of the sum of exponentials |
-| InstanceNormalization | LayerNormalization of every channel, then scale and bias (from opset 17) |
+| InstanceNormalization | LayerNormalization of channels, scale, bias; before opset 17 by means |
 | Sum, Mean, Max, Min of several | one pair after another |
 | ReduceL1, -L2, -SumSquare, -LogSumExp | ReduceSum between functions of one element |
 | LpNormalization | x divided by ReduceL1 or ReduceL2, or the smallest number |
 | Celu | Elu between two factors |
+| BatchNormalization that no layer took | a depthwise convolution of one tap; Mul and Add |
 | Pad by reflection, edges or the other end | Gather along each axis |
 | Scaler of classical learners | x less an offset, times a scale |
 """
@@ -27,12 +28,13 @@ import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.learner_types import DOMAIN
+from compiler_core.graph.passes.batch_norm import batch_norm_affine
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.passes.simplify import simplify
 
 _HAS_LAYER_NORMALIZATION = 17
 _AXES_ARE_INPUTS = 18
-"""Of ReduceMax; of ReduceSum since 13."""
+"""Of ReduceMax and ReduceMean; of ReduceSum since 13."""
 
 _PAD_MODES: dict[str, Literal["reflect", "edge", "wrap"]] = {
     "reflect": "reflect",
@@ -119,7 +121,7 @@ def _log_softmax(s: _Spelling) -> bool:
     axis = int(s.node.attributes.get("axis", -1)) % len(s.shape)
     rest = tuple(1 if i == axis else size for i, size in enumerate(s.shape))
     x, axes = s.node.inputs[0], s.constant("axes", np.array([axis], np.int64))
-    most = _most(s, x, axes, [axis], rest)
+    most = _over(s, "ReduceMax", x, axes, [axis], rest)
     less = s.add("Sub", [x, most], s.shape)
     total = s.add("ReduceSum", [s.add("Exp", [less], s.shape), axes], rest, keepdims=1)
     s.add("Sub", [less, s.add("Log", [total], rest)], s.shape)
@@ -128,28 +130,38 @@ def _log_softmax(s: _Spelling) -> bool:
 
 def _instance_normalization(s: _Spelling) -> bool:
     scale, bias = s.work.constant(s.node, 1), s.work.constant(s.node, 2)
-    if s.opset < _HAS_LAYER_NORMALIZATION or scale is None or bias is None or len(s.shape) < 3:
+    if scale is None or bias is None or len(s.shape) < 3:
         return False
     samples, channels, *axes = s.shape
     size = prod(axes)
     epsilon = float(s.node.attributes.get("epsilon", 1e-5))
-    whole = s.constant("shape", np.array([samples, channels, size], np.int64))
-    flat = s.add("Reshape", [s.node.inputs[0], whole], (samples, channels, size))
-    ones = s.constant("ones", np.ones(size, np.float32))
-    zeros = s.constant("zeros", np.zeros(size, np.float32))
-    normal = s.add(
-        "LayerNormalization",
-        [flat, ones, zeros],
-        (samples, channels, size),
-        axis=-1,
-        epsilon=epsilon,
-    )
+    flat = (samples, channels, size)
+    whole = s.constant("shape", np.array(flat, np.int64))
+    rows = s.add("Reshape", [s.node.inputs[0], whole], flat)
+    if s.opset < _HAS_LAYER_NORMALIZATION:
+        normal = _by_means(s, rows, flat, epsilon)
+    else:
+        ones = s.constant("ones", np.ones(size, np.float32))
+        zeros = s.constant("zeros", np.zeros(size, np.float32))
+        normal = s.add("LayerNormalization", [rows, ones, zeros], flat, axis=-1, epsilon=epsilon)
     back = s.constant("back", np.array(s.shape, np.int64))
     found = s.add("Reshape", [normal, back], s.shape)
     row = (channels, *(1 for _ in axes))
     scaled = s.add("Mul", [found, s.constant("scale", scale.reshape(row))], s.shape)
     s.add("Add", [scaled, s.constant("bias", bias.reshape(row))], s.shape)
     return s.end()
+
+
+def _by_means(s: _Spelling, x: str, shape: tuple[int, ...], epsilon: float) -> str:
+    """Rows less their mean, divided by their deviation."""
+    axis = len(shape) - 1
+    rest = (*shape[:axis], 1)
+    axes = s.constant("axes", np.array([axis], np.int64))
+    away = s.add("Sub", [x, _over(s, "ReduceMean", x, axes, [axis], rest)], shape)
+    square = s.add("Mul", [away, away], shape)
+    variance = _over(s, "ReduceMean", square, axes, [axis], rest)
+    some = s.add("Add", [variance, s.constant("epsilon", np.float32(epsilon))], rest)
+    return s.add("Div", [away, s.add("Sqrt", [some], rest)], shape)
 
 
 def _several(s: _Spelling) -> bool:
@@ -200,7 +212,8 @@ def _log_of_sum(s: _Spelling, x: str, where: str, axes: list[int], result: tuple
     """The logarithm of a sum of exponentials, none of which is more than 1; infinities stay."""
     reduced = {axis % len(s.shape) for axis in axes}
     rest = tuple(1 if i in reduced else size for i, size in enumerate(s.shape))
-    most, largest = _most(s, x, where, axes, rest), np.finfo(np.float32).max
+    largest = np.finfo(np.float32).max
+    most = _over(s, "ReduceMax", x, where, axes, rest)
     most = s.add("Max", [most, s.constant("least", -largest)], rest)
     most = s.add("Min", [most, s.constant("largest", largest)], rest)
     powers = s.add("Exp", [s.add("Sub", [x, most], s.shape)], s.shape)
@@ -210,11 +223,11 @@ def _log_of_sum(s: _Spelling, x: str, where: str, axes: list[int], result: tuple
     return found if result == rest else s.add("Reshape", [found, shape], result)
 
 
-def _most(s: _Spelling, x: str, where: str, axes: list[int], rest: tuple[int, ...]) -> str:
-    """The maximum over axes, which stay as ones."""
+def _over(s: _Spelling, op: str, x: str, where: str, axes: list[int], rest: tuple[int, ...]) -> str:
+    """A mean or maximum over axes, which stay as ones."""
     if s.opset >= _AXES_ARE_INPUTS:
-        return s.add("ReduceMax", [x, where], rest, keepdims=1)
-    return s.add("ReduceMax", [x], rest, axes=tuple(axes), keepdims=1)
+        return s.add(op, [x, where], rest, keepdims=1)
+    return s.add(op, [x], rest, axes=tuple(axes), keepdims=1)
 
 
 def _lp_normalization(s: _Spelling) -> bool:
@@ -282,7 +295,28 @@ def _way(node: Node) -> Callable[[_Spelling], bool] | None:
     return _WAYS[node.op] if is_op(node, *_WAYS) else None
 
 
+def _batch_normalization(s: _Spelling) -> bool:
+    """A factor and a number per channel: one rounding where there are pixels."""
+    affine = batch_norm_affine(s.work, s.node)
+    if affine is None:
+        return False
+    scale, shift = (values.astype(np.float32) for values in affine)
+    x, spatial = s.node.inputs[0], len(s.shape) - 2
+    if spatial not in (1, 2):
+        row = (len(scale), *(1 for _ in s.shape[2:]))
+        scaled = s.add("Mul", [x, s.constant("scale", scale.reshape(row))], s.shape)
+        s.add("Add", [scaled, s.constant("shift", shift.reshape(row))], s.shape)
+        return s.end()
+    ones = (1,) * spatial
+    weight = s.constant("scale", scale.reshape(-1, 1, *ones))
+    inputs = [x, weight, s.constant("shift", shift)]
+    more = {"kernel_shape": ones, "strides": ones, "dilations": ones, "pads": (0,) * 2 * spatial}
+    s.add("Conv", inputs, s.shape, group=len(scale), **more)
+    return s.end()
+
+
 _WAYS = {
+    "BatchNormalization": _batch_normalization,
     "Celu": _celu,
     "LpNormalization": _lp_normalization,
     "Pad": _pad,

@@ -39,6 +39,11 @@ TANH_TERMS = (
     1.33314422036e-1,
     -3.33332819422e-1,
 )
+ATAN_TERMS = (8.05374449538e-2, -1.38776856032e-1, 1.99777106478e-1, -3.33329491539e-1)
+SIN_TERMS = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
+COS_TERMS = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+QUARTERS = (1.5703125, 4.837512969970703125e-4, 7.54978995489188e-8)
+"""A quarter of a turn in three parts, so that whole multiples of the first ones are exact."""
 ERF_TERMS = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 ERF_SERIES = (-1.0 / 1320, 1.0 / 216, -1.0 / 42, 0.1, -1.0 / 3)
 LOG_TERMS = (
@@ -135,6 +140,52 @@ def sigmoid(x: Reals) -> Reals:
     return np.asarray(_F(1) / (_F(1) + exp(-x)))
 
 
+def atan(x: Reals) -> Reals:
+    """The arctangent."""
+    size = np.where(x < 0, -x, x).astype(np.float32)
+    far, middle = size > _F(2.414213562373095), size > _F(0.4142135623730950)
+    y = np.where(far, _F(1.5707963267948966), np.where(middle, _F(0.7853981633974483), _F(0)))
+    part = np.where(middle, (size - _F(1)) / (size + _F(1)), size)
+    part = np.where(far, -(_F(1) / np.where(far, size, _F(1))), part).astype(np.float32)
+    z = part * part
+    found: Reals = y.astype(np.float32) + ((horner(z, ATAN_TERMS) * z) * part + part)
+    return np.asarray(np.where(x < 0, -found, found), np.float32)
+
+
+def sin(x: Reals, ahead: int = 0) -> Reals:
+    """The sine of x and so many quarters of a turn; less exact from about 8,000 on, and of 0 from
+    where :func:`nearest` has no fraction left."""
+    turns = x * _F(0.6366197723675814)
+    inside = (turns > _F(-4194304)) & (turns < _F(4194304))
+    x, turns = np.where(inside, x, _F(0)), np.where(inside, turns, _F(0)).astype(np.float32)
+    n = rounded(turns)
+    r = ((x - n * _F(QUARTERS[0])) - n * _F(QUARTERS[1])) - n * _F(QUARTERS[2])
+    quarter = (n.astype(np.int32) + ahead) & 3
+    z = r * r
+    odd = (horner(z, SIN_TERMS) * z) * r + r
+    even = (horner(z, COS_TERMS) * z) * z - _F(0.5) * z + _F(1)
+    found = np.where((quarter & 1) != 0, even, odd)
+    return np.asarray(np.where((quarter & 2) != 0, -found, found), np.float32)
+
+
+def shrunk(x: Reals, bias: float, bound: float) -> Reals:
+    """Nearer to 0 by ``bias`` where beyond ``bound``, else 0."""
+    low = np.where(x < -_F(bound), x + _F(bias), _F(0))
+    return np.where(x > _F(bound), x - _F(bias), low).astype(np.float32)
+
+
+def softplus(x: Reals) -> Reals:
+    """The logarithm of 1 + exp(x)."""
+    size = np.where(x < 0, -x, x).astype(np.float32)
+    return np.asarray(clamped(x, 0.0, np.inf) + log(_F(1) + exp(-size)), np.float32)
+
+
+def gelu_tanh(x: Reals) -> Reals:
+    """The Gaussian error unit with its hyperbolic tangent."""
+    inner = (x + ((_F(0.044715) * x) * x) * x) * _F(0.7978845608028654)
+    return np.asarray((_F(0.5) * x) * (_F(1) + tanh(inner)), np.float32)
+
+
 def power(x: Reals, exponent: int) -> Reals:
     """A whole power from 1 on, by repeated multiplication."""
     found = x
@@ -151,28 +202,35 @@ def clamped(x: Reals, low: float, high: float) -> Reals:
 
 MAPS: dict[str, Callable[[Reals, float, float], Any]] = {
     "abs": lambda x, _a, _b: np.where(x < 0, -x, x),
+    "atan": lambda x, _a, _b: atan(x),
     "affine": lambda x, a, b: x * _F(a) + _F(b),
     "ceil": lambda x, _a, _b: -floor(-x),
     "clamp": clamped,
     "elu": lambda x, a, _b: np.where(x < 0, _F(a) * (exp(x) - _F(1)), x),
+    "cos": lambda x, _a, _b: sin(x, 1),
     "erf": lambda x, _a, _b: erf(x),
     "exp": lambda x, _a, _b: exp(x),
     "floor": lambda x, _a, _b: floor(x),
     "round": lambda x, _a, _b: nearest(x),
     "gelu": lambda x, _a, _b: (_F(0.5) * x) * (_F(1) + erf(x * _F(0.70710678118654752))),
+    "gelu_tanh": lambda x, _a, _b: gelu_tanh(x),
     "leaky": lambda x, a, _b: np.where(x < 0, _F(a) * x, x),
     "log": lambda x, _a, _b: log(x),
+    "mish": lambda x, _a, _b: x * tanh(softplus(x)),
     "power": lambda x, a, _b: power(x, int(a)),
     "reciprocal": lambda x, _a, _b: _F(1) / x,
+    "shrink": shrunk,
     "sigmoid": lambda x, _a, _b: sigmoid(x),
-    "softplus": lambda x, _a, _b: (
-        clamped(x, 0.0, np.inf) + log(_F(1) + exp(-np.where(x < 0, -x, x).astype(np.float32)))
-    ),
+    "sign": lambda x, _a, _b: np.where(x > 0, _F(1), np.where(x < 0, _F(-1), _F(0))),
+    "sin": lambda x, _a, _b: sin(x),
+    "softsign": lambda x, _a, _b: x / (_F(1) + np.where(x < 0, -x, x)),
+    "softplus": lambda x, _a, _b: softplus(x),
     "sqrt": lambda x, _a, _b: np.sqrt(x),
     "swish": lambda x, a, _b: x * sigmoid(x * _F(a)),
     "hard_sigmoid": lambda x, a, b: clamped(x * _F(a) + _F(b), 0.0, 1.0),
     "hard_swish": lambda x, a, b: x * clamped(x * _F(a) + _F(b), 0.0, 1.0),
     "tanh": lambda x, _a, _b: tanh(x),
+    "thresholded": lambda x, a, _b: np.where(x > _F(a), x, _F(0)),
 }
 """Functions of one element with two parameters, by name."""
 

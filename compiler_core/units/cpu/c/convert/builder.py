@@ -163,9 +163,11 @@ class Builder:
 
     def viewed(self, value: Value, shape: tuple[int, ...]) -> Value:
         """The same memory in another shape."""
-        if value.shape == shape:
-            return value
-        found = self.value(value.source, shape, value.type)
+        return value if value.shape == shape else self.again(value, shape)
+
+    def again(self, value: Value, shape: tuple[int, ...] | None = None) -> Value:
+        """The same memory under another name, in its own shape where none is given."""
+        found = self.value(value.source, shape or value.shape, value.type)
         self.add(View(self.label, (value.name,), found.name))
         return found
 

@@ -16,7 +16,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.unrolled_recurrence import RECURRENT, unrolling_refusal
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.convert import pointwise, resize, shapes, weighted
-from compiler_core.units.cpu.c.convert.builder import Builder, Refusal, int8_type
+from compiler_core.units.cpu.c.convert.builder import Builder, PlacedValue, Refusal, int8_type
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.convert.unary import Functions
@@ -195,26 +195,22 @@ def shared_ranges(graph: Graph, ranges: Mapping[str, TensorRange]) -> Mapping[st
 def _finished(sources: TensorReader) -> Network:
     """The network of what the outputs need."""
     builder = sources.builder
-    graph, options = builder.graph, builder.options
-    outputs, axes = [], {}
-    for tensor in graph.outputs:
-        try:
-            place = sources.any(tensor)
-            if not options.channels_last:
-                place = sources.laid_out(tensor, tuple(range(len(place.axes))))
-            if options.float_ports:
-                place = sources.real(tensor, place.axes)
-        except Refusal as refusal:
-            raise InputError(f"output {tensor!r} cannot be written as C: {refusal}") from refusal
-        outputs.append(place.value.name)
-        axes[place.value.name] = place.axes
-    inputs = []
+    graph = builder.graph
+    places = [_output_place(sources, tensor) for tensor in graph.outputs]
+    inputs, axes = [], {}
     for tensor in graph.inputs:
-        places = builder.places.get(tensor)
+        found = builder.places.get(tensor)
         rank = len(graph.types[tensor].shape or ())
-        place = places[0] if places else builder.place(tensor, tuple(range(rank)), FLOAT)
+        place = found[0] if found else builder.place(tensor, tuple(range(rank)), FLOAT)
         inputs.append(place.value.name)
-        axes.setdefault(place.value.name, place.axes)
+        axes[place.value.name] = place.axes
+    outputs: list[str] = []
+    for place in places:
+        value = place.value
+        if value.name in axes:  # an input, or another output: its axes may be others
+            value = builder.again(value)
+        outputs.append(value.name)
+        axes[value.name] = place.axes
     operators = _needed(builder.operators, set(outputs))
     used = {*inputs, *outputs}
     used.update(name for item in operators for name in (*item.inputs, item.output))
@@ -228,6 +224,18 @@ def _finished(sources: TensorReader) -> Network:
         operators,
         {name: array for name, array in builder.constants.items() if name in used},
     )
+
+
+def _output_place(sources: TensorReader, tensor: str) -> PlacedValue:
+    """An output of the graph as the caller wants it."""
+    options = sources.builder.options
+    try:
+        place = sources.any(tensor)
+        if not options.channels_last:
+            place = sources.laid_out(tensor, tuple(range(len(place.axes))))
+        return sources.real(tensor, place.axes) if options.float_ports else place
+    except Refusal as refusal:
+        raise InputError(f"output {tensor!r} cannot be written as C: {refusal}") from refusal
 
 
 def _needed(operators: list[Operator], wanted: set[str]) -> tuple[Operator, ...]:

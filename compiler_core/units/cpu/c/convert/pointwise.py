@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -116,8 +117,6 @@ def pool(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     value = source.value
     mean = node.op == "AveragePool"
     if mean and node.attributes.get("count_include_pad"):
-        if node.attributes.get("ceil_mode") and _overhangs(sources, node, value, sliding):
-            raise Refusal("it counts its padding and rounds its size up")
         value, sliding = _with_border(sources, node, value, sliding)
     _check_windows(value, sliding)
     add_pool(builder, node, value, axes, sliding, mean=mean)
@@ -138,36 +137,22 @@ def add_pool(
         builder.add(Pool(node.name, *names, sliding, mean, *clamp(source.type, node.clip)))
 
 
-def _overhangs(sources: TensorReader, node: Node, value: Value, sliding: Sliding) -> bool:
-    """Whether the last window ends behind the padding: then the size is rounded up."""
-    known = window_of(sources.builder.graph, node)
-    sizes = value.shape[1:3] if len(value.shape) == 4 else (1, value.shape[1])
-    for axis in range(2):
-        reach = (sliding.kernel[axis] - 1) * sliding.dilation[axis] + 1
-        end = (sliding.output[axis] - 1) * sliding.stride[axis] + reach
-        if known is None or end > sizes[axis] + known.pads[axis] + known.pads[axis + 2]:
-            return True
-    return False
-
-
 def _with_border(
     sources: TensorReader, node: Node, value: Value, sliding: Sliding
 ) -> tuple[Value, Sliding]:
-    """The input with its padding written out."""
+    """The input with its padding written out; what windows reach behind it, where the size is
+    rounded up, counts for nothing."""
     builder = sources.builder
     full = value.shape if len(value.shape) == 4 else (value.shape[0], 1, *value.shape[1:])
-    sizes = [
-        max(size + pad, (o - 1) * s + (k - 1) * d + 1)
-        for size, pad, o, s, k, d in zip(
-            full[1:3],
-            sliding.pad,
-            sliding.output,
-            sliding.stride,
-            sliding.kernel,
-            sliding.dilation,
-            strict=True,
-        )
-    ]
+    stated = {key: known for key, known in node.attributes.items() if key != "ceil_mode"}
+    known = window_of(builder.graph, replace(node, attributes=stated))
+    assert known is not None
+    sizes = []
+    for axis in range(2):
+        reach = (sliding.kernel[axis] - 1) * sliding.dilation[axis] + 1
+        end = (sliding.output[axis] - 1) * sliding.stride[axis] + reach
+        least = full[1 + axis] + sliding.pad[axis]
+        sizes.append(max(least, min(end, least + known.pads[axis + 2])))
     shape = (full[0], *sizes, full[3])
     if shape == full:
         return value, sliding

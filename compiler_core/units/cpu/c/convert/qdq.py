@@ -330,6 +330,20 @@ def _interpolate(writer: _Writer, operator: moves.Interpolate) -> str:
     return found if kind.is_float else writer.integers(found, kind, *kind.limits)
 
 
+def _resample(writer: _Writer, operator: moves.Resample) -> str:
+    kind = writer.output_type(operator)
+    outer, count, _ = operator.sizes
+    name = operator.inputs[0] if kind.is_float else writer.inputs(operator)[0]
+    rows = writer.reshaped(name, operator.sizes)
+    chosen = len(operator.indices)
+    matrix = np.zeros((chosen, count), np.float32)
+    unit = 1.0 if kind.is_float else 2.0**-moves.LINEAR_BITS
+    np.add.at(matrix, (np.arange(chosen)[:, None], operator.indices), operator.weights * unit)
+    whole = writer.array(np.broadcast_to(matrix, (outer, chosen, count)))
+    found = writer.add("MatMul", [whole, rows])
+    return found if kind.is_float else writer.integers(found, kind, *kind.limits)
+
+
 def _normalization(writer: _Writer, operator: real.Normalization) -> str:
     kind = writer.output_type(operator)
     unit = np.float32(kind.scale)
@@ -366,6 +380,7 @@ _WAYS: dict[type, Callable[[_Writer, Any], str]] = {
     moves.Interpolate: _interpolate,
     moves.Joined: _joined,
     moves.Part: _part,
+    moves.Resample: _resample,
     moves.Take: _take,
     moves.View: _view,
     pointwise.Pool: _pool,

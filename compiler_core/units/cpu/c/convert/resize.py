@@ -15,23 +15,28 @@ from compiler_core.units.cpu.c.convert.builder import PlacedValue, Refusal
 from compiler_core.units.cpu.c.convert.shapes import no_clamp
 from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.network import Value
-from compiler_core.units.cpu.c.operators.moves import LINEAR_BITS, Interpolate, Take
+from compiler_core.units.cpu.c.operators.moves import LINEAR_BITS, Interpolate, Resample, Take
 
-_COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+_COORDINATES = (
+    "half_pixel",
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+)
+_MODES = ("nearest", "linear", "cubic")
 
 
 def resize(sources: TensorReader, node: Node) -> None:
-    """Resize (and Upsample) by nearest elements or linear interpolation."""
+    """Resize (and Upsample) by nearest elements, linear or cubic interpolation."""
     no_clamp(node)
     builder = sources.builder
     mode = _text(node, "mode", "nearest")
     coordinates = _text(node, "coordinate_transformation_mode", "half_pixel")
     if node.op == "Upsample":
         coordinates = "asymmetric"
-    if mode not in ("nearest", "linear") or coordinates not in _COORDINATES:
+    if mode not in _MODES or coordinates not in _COORDINATES:
         raise Refusal(f"mode {mode!r} with coordinates {coordinates!r} is not supported")
-    if node.attributes.get("antialias") or node.attributes.get("axes") is not None:
-        raise Refusal("antialias and axes are not supported")
     shape, result = builder.shape(node.inputs[0]), builder.shape(node.output)
     scales = _scales(sources, node, shape, result)
     place = sources.any(node.inputs[0], (0, 2, 3, 1) if len(shape) == 4 else None)
@@ -40,7 +45,12 @@ def resize(sources: TensorReader, node: Node) -> None:
         if old == new and scale == 1:
             continue
         where = _source(np.arange(new), old, new, scale, coordinates)
-        value = _along(sources, node, value, place.axes.index(axis), where, mode, old)
+        at = place.axes.index(axis)
+        wide = max(1.0, 1 / scale) if node.attributes.get("antialias") else 1.0
+        if mode == "cubic" or (mode == "linear" and wide > 1):
+            value = _resampled(sources, node, value, at, _taps(node, mode, where, old, wide))
+        else:
+            value = _along(sources, node, value, at, where, mode, old)
     builder.places.setdefault(node.output, []).append(PlacedValue(value, place.axes))
 
 
@@ -56,8 +66,11 @@ def _scales(
     name = node.inputs[position] if len(node.inputs) > position else ""
     if name:
         found = sources.builder.constant(name).ravel().tolist()
-        if len(found) == len(shape):
-            return [float(value) for value in found]
+        rank = len(shape)
+        axes = [int(a) % rank for a in node.attributes.get("axes") or range(rank)]
+        if len(found) == len(axes):
+            given = dict(zip(axes, map(float, found), strict=True))
+            return [given.get(axis, 1.0) for axis in range(rank)]
         if found:
             raise Refusal("it has not one scale per axis")
     if _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
@@ -75,6 +88,9 @@ def _source(
         return np.asarray(index * (old - 1) / (new - 1)) if new > 1 else np.zeros(new)
     if coordinates == "pytorch_half_pixel" and new == 1:
         return np.zeros(new)
+    if coordinates == "half_pixel_symmetric":
+        offset = old / 2 * (1 - new / (scale * old))
+        return np.asarray(offset + (index + 0.5) / scale - 0.5)
     return np.asarray((index + 0.5) / scale - 0.5)
 
 
@@ -105,6 +121,63 @@ def _along(
     else:
         weights = np.rint(share * (1 << LINEAR_BITS)).astype(np.int32)
     builder.add(Interpolate(node.name, *names, sizes, low, high, weights))
+    return found
+
+
+def _taps(
+    node: Node, mode: str, where: npt.NDArray[np.float64], old: int, wide: float
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """Per output index, which input indices it is a sum of, and their shares.
+
+    Args:
+        node: Resize.
+        mode: ``linear`` or ``cubic``.
+        where: Output indices in the input.
+        old: Size of the input.
+        wide: How much wider than from one element to the next the filter is.
+    """
+    reach = (2.0 if mode == "cubic" else 1.0) * wide
+    first = np.floor(where - reach).astype(np.int64) + 1
+    index = first[:, None] + np.arange(int(np.ceil(2 * reach)))
+    away = np.abs(index - where[:, None]) / wide
+    if mode == "cubic":
+        shares = _cubic(away, float(node.attributes.get("cubic_coeff_a", -0.75)))
+    else:
+        shares = np.maximum(1 - away, 0)
+    inside = (index >= 0) & (index < old)
+    if node.attributes.get("exclude_outside"):
+        shares = np.where(inside, shares, 0)
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    return np.clip(index, 0, old - 1).astype(np.int32), shares
+
+
+def _cubic(away: npt.NDArray[np.float64], a: float) -> npt.NDArray[np.float64]:
+    """The convolution kernel of R. Keys."""
+    near = ((a + 2) * away - (a + 3)) * away**2 + 1
+    far = ((a * away - 5 * a) * away + 8 * a) * away - 4 * a
+    return np.where(away <= 1, near, np.where(away < 2, far, 0))
+
+
+def _resampled(
+    sources: TensorReader,
+    node: Node,
+    value: Value,
+    axis: int,
+    taps: tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]],
+) -> Value:
+    """Sums of elements along one axis."""
+    indices, shares = taps
+    shape = (*value.shape[:axis], len(indices), *value.shape[axis + 1 :])
+    found = sources.builder.value(node.output, shape, value.type)
+    sizes = (prod(value.shape[:axis]), value.shape[axis], prod(value.shape[axis + 1 :]))
+    if value.type.is_float:
+        weights = shares.astype(np.float32)
+    else:  # what is constant stays so: the largest share takes what rounding leaves
+        weights = np.rint(shares * (1 << LINEAR_BITS)).astype(np.int32)
+        rows, largest = np.arange(len(weights)), np.abs(weights).argmax(axis=1)
+        weights[rows, largest] += (1 << LINEAR_BITS) - weights.sum(axis=1)
+    names = (value.name,), found.name
+    sources.builder.add(Resample(node.name, *names, sizes, indices, weights))
     return found
 
 

@@ -35,6 +35,9 @@ def _sigmoid(x: Doubles) -> Doubles:
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
+_GELUS = {"none": "gelu", "tanh": "gelu_tanh"}
+
+
 def _gelu(x: Doubles, attributes: Attributes) -> Doubles:
     if _text(attributes.get("approximate", "none")) == "tanh":
         return np.asarray(0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x * x * x))))
@@ -73,7 +76,7 @@ def _hard(x: Doubles, attributes: Attributes) -> Doubles:
 
 _UNARY: dict[str, _Unary] = {
     "Abs": _Unary(lambda x, _: np.abs(x), _plain("abs")),
-    "Atan": _Unary(lambda x, _: np.arctan(x)),
+    "Atan": _Unary(lambda x, _: np.arctan(x), _plain("atan")),
     "Ceil": _Unary(lambda x, _: np.ceil(x), _plain("ceil")),
     "Elu": _Unary(
         lambda x, at: np.where(x < 0, _number(at, "alpha", 1) * np.expm1(np.minimum(x, 0)), x),
@@ -84,7 +87,7 @@ _UNARY: dict[str, _Unary] = {
     "Floor": _Unary(lambda x, _: np.floor(x), _plain("floor")),
     "Gelu": _Unary(
         _gelu,
-        lambda at: (("gelu", 0.0, 0.0),) if _text(at.get("approximate", "none")) == "none" else (),
+        lambda at: ((_GELUS[_text(at.get("approximate", "none"))], 0.0, 0.0),),
     ),
     "HardSigmoid": _Unary(
         _hard, lambda at: (("hard_sigmoid", _number(at, "alpha", 0.2), _number(at, "beta", 0.5)),)
@@ -98,7 +101,7 @@ _UNARY: dict[str, _Unary] = {
         lambda at: (("leaky", _number(at, "alpha", 0.01), 0.0),),
     ),
     "Log": _Unary(lambda x, _: np.log(x), _plain("log")),
-    "Mish": _Unary(lambda x, _: x * np.tanh(np.logaddexp(0, x))),
+    "Mish": _Unary(lambda x, _: x * np.tanh(np.logaddexp(0, x)), _plain("mish")),
     "Neg": _Unary(lambda x, _: -x, lambda _: (("affine", -1.0, 0.0),)),
     "Reciprocal": _Unary(lambda x, _: 1 / x, _plain("reciprocal")),
     "Relu": _Unary(lambda x, _: np.maximum(x, 0), lambda _: (("clamp", 0.0, _LARGE),)),
@@ -113,20 +116,25 @@ _UNARY: dict[str, _Unary] = {
             ("affine", _number(at, "gamma", _SELU_GAMMA), 0.0),
         ),
     ),
-    "Shrink": _Unary(_shrink),
+    "Shrink": _Unary(
+        _shrink, lambda at: (("shrink", _number(at, "bias", 0), _number(at, "lambd", 0.5)),)
+    ),
     "Sigmoid": _Unary(lambda x, _: _sigmoid(x), _plain("sigmoid")),
-    "Sign": _Unary(lambda x, _: np.sign(x)),
-    "Sin": _Unary(lambda x, _: np.sin(x)),
-    "Cos": _Unary(lambda x, _: np.cos(x)),
+    "Sign": _Unary(lambda x, _: np.sign(x), _plain("sign")),
+    "Sin": _Unary(lambda x, _: np.sin(x), _plain("sin")),
+    "Cos": _Unary(lambda x, _: np.cos(x), _plain("cos")),
     "Softplus": _Unary(lambda x, _: np.logaddexp(0, x), _plain("softplus")),
-    "Softsign": _Unary(lambda x, _: x / (1 + np.abs(x))),
+    "Softsign": _Unary(lambda x, _: x / (1 + np.abs(x)), _plain("softsign")),
     "Sqrt": _Unary(lambda x, _: np.sqrt(x), _plain("sqrt")),
     "Swish": _Unary(
         lambda x, at: x * _sigmoid(_number(at, "alpha", 1) * x),
         lambda at: (("swish", _number(at, "alpha", 1), 0.0),),
     ),
     "Tanh": _Unary(lambda x, _: np.tanh(x), _plain("tanh")),
-    "ThresholdedRelu": _Unary(lambda x, at: np.where(x > _number(at, "alpha", 1), x, 0)),
+    "ThresholdedRelu": _Unary(
+        lambda x, at: np.where(x > _number(at, "alpha", 1), x, 0),
+        lambda at: (("thresholded", _number(at, "alpha", 1), 0.0),),
+    ),
 }
 
 _BINARY: dict[str, Callable[[Doubles, Doubles], Any]] = {

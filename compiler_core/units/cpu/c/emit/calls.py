@@ -335,3 +335,16 @@ def _(operator: moves.Interpolate, context: Context) -> list[str]:
         *context.inputs(operator),
         context.pointer(operator.output),
     )
+
+
+@call.register
+def _(operator: moves.Resample, context: Context) -> list[str]:
+    dtype = context.dtype(operator.output)
+    return statement(
+        context.kernel(f"resample_{SUFFIX[dtype]}"),
+        *map(str, (*operator.sizes, *operator.indices.shape)),
+        context.constant(operator.indices, "int32"),
+        context.constant(operator.weights, "float32" if dtype == "float32" else "int32"),
+        *context.inputs(operator),
+        context.pointer(operator.output),
+    )

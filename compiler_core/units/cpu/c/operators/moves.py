@@ -175,3 +175,34 @@ class Interpolate:
         a, b = first.astype(np.int64), second.astype(np.int64)
         whole = (a << LINEAR_BITS) + (b - a) * share
         return np.asarray((whole + (1 << (LINEAR_BITS - 1))) >> LINEAR_BITS)
+
+
+@dataclass(frozen=True, eq=False)
+class Resample:
+    """Weighted sums of chosen indices of the middle axis of ``[outer, count, inner]``.
+
+    Attributes:
+        indices: ``int32[chosen, taps]``.
+        weights: Their shares: ``int32`` of :data:`LINEAR_BITS` bits, which add up to 1, for
+            integers, which saturate; ``float32`` for float, summed from the first to the last.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    sizes: tuple[int, int, int]
+    indices: npt.NDArray[np.int32]
+    weights: Array
+
+    def compute(self, inputs: Sequence[Array]) -> Array:
+        """See :class:`~compiler_core.units.cpu.c.network.Operator`."""
+        x = inputs[0].reshape(self.sizes)
+        if x.dtype == np.float32:
+            total: Array = np.zeros((self.sizes[0], len(self.indices), self.sizes[2]), np.float32)
+            for tap in range(self.indices.shape[1]):
+                total = total + x[:, self.indices[:, tap]] * self.weights[:, tap, None]
+            return total
+        seen = x[:, self.indices].astype(np.int64) * self.weights[..., None]
+        whole = (seen.sum(axis=2) + (1 << (LINEAR_BITS - 1))) >> LINEAR_BITS
+        ends = np.iinfo(x.dtype)
+        return np.asarray(np.clip(whole, ends.min, ends.max))

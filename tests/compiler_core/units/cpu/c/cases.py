@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
+from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.bundles.bundle import Bundle
@@ -81,10 +82,15 @@ def _unary(op: str, **attributes: Any) -> Callable[[], Graph]:
 
 
 _UNARY = """
-Abs Ceil Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Neg Round Selu Sigmoid Softplus Tanh
+Abs Atan Ceil Cos Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Mish Neg Round Selu Sigmoid
+Sign Sin Softplus Softsign Tanh ThresholdedRelu
 """
 for _op in _UNARY.split():
     CASES[_op.lower()] = _unary(_op)
+
+
+CASES["shrink"] = _unary("Shrink", lambd=0.3, bias=0.2)
+CASES["gelu_tanh"] = _unary("Gelu", approximate="tanh")
 
 
 def _conv(
@@ -166,6 +172,24 @@ CASES |= {
         count_include_pad=1,
         ceil_mode=1,
     ),
+    "mean_pool_counted_over": _pool(
+        "AveragePool",
+        (1, 3, 8, 9),
+        kernel_shape=[3, 5],
+        strides=[2, 3],
+        pads=[0, 1, 0, 0],
+        count_include_pad=1,
+        ceil_mode=1,
+    ),
+    "mean_pool_counted_over_row": _pool(
+        "AveragePool",
+        (1, 3, 63),
+        kernel_shape=[3],
+        strides=[2],
+        pads=[1, 0],
+        count_include_pad=1,
+        ceil_mode=1,
+    ),
     "global_mean": _pool("GlobalAveragePool", (1, 3, 7, 8)),
     "global_max": _pool("GlobalMaxPool", (1, 3, 7, 8)),
     "softmax": _pool("Softmax", (1, 4, 9), axis=2),
@@ -215,10 +239,10 @@ CASES |= {
 }
 
 
-def _resize(mode: str, coordinates: str, sizes: list[int]) -> Callable[[], Graph]:
+def _resize(mode: str, coordinates: str, sizes: list[int], **more: Any) -> Callable[[], Graph]:
     def build() -> Graph:
         m = Model((1, 3, 4, 5))
-        target = m.array([1, 3, *sizes], "int64")
+        target = m.array(sizes if "axes" in more else [1, 3, *sizes], "int64")
         return m.graph(
             m.node(
                 "Resize",
@@ -228,6 +252,7 @@ def _resize(mode: str, coordinates: str, sizes: list[int]) -> Callable[[], Graph
                 target,
                 mode=mode,
                 coordinate_transformation_mode=coordinates,
+                **more,
             )
         )
 
@@ -239,6 +264,13 @@ CASES |= {
     "resize_nearest_odd": _resize("nearest", "half_pixel", [7, 3]),
     "resize_linear": _resize("linear", "half_pixel", [9, 7]),
     "resize_corners": _resize("linear", "align_corners", [6, 11]),
+    "resize_cubic": _resize("cubic", "half_pixel", [9, 7]),
+    "resize_cubic_down": _resize("cubic", "align_corners", [3, 2], cubic_coeff_a=-0.5),
+    "resize_outside": _resize("cubic", "asymmetric", [7, 8], exclude_outside=1),
+    "resize_smooth": _resize("linear", "half_pixel", [2, 3], antialias=1),
+    "resize_cubic_smooth": _resize("cubic", "half_pixel", [2, 7], antialias=1),
+    "resize_axes": _resize("linear", "half_pixel", [7, 3], axes=[2, 3]),
+    "resize_symmetric": _resize("linear", "half_pixel_symmetric", [7, 3]),
 }
 
 
@@ -329,6 +361,31 @@ def pad() -> Graph:
     m = Model((1, 3, 4, 5))
     amounts = m.array([0, 1, 2, 0, 0, 0, 1, -2], "int64")
     return m.graph(m.node("Pad", "x0", amounts, m.array(0.5)))
+
+
+@case
+def inputs_are_outputs() -> Graph:
+    """The same memory, in other orders and names."""
+    m = Model((1, 3, 4, 5))
+    turned = m.node("Transpose", "x0", perm=[0, 3, 1, 2])
+    found = m.node("Relu", "x0")
+    again = m.node("Transpose", found, perm=[0, 3, 2, 1])
+    return m.graph(turned, found, again, m.node("Identity", "x0"))
+
+
+@case
+def batch_normalization() -> Graph:
+    """Where no layer takes it."""
+    m = Model((1, 5, 9))
+    parts = m.weight(5), m.weight(5), m.weight(5), m.array(np.linspace(0.5, 2, 5))
+    return spelled_out(m.graph(m.node("Relu", m.node("BatchNormalization", "x0", *parts))))
+
+
+@case
+def batch_normalization_of_rows() -> Graph:
+    m = Model((1, 9))
+    parts = m.weight(9), m.weight(9), m.weight(9), m.array(np.linspace(0.5, 2, 9))
+    return spelled_out(m.graph(m.node("BatchNormalization", "x0", *parts)))
 
 
 @case
