@@ -100,8 +100,14 @@ def test_a_large_bias_beside_small_weights_keeps_its_value() -> None:
         (lambda m: m.node("Sin", "x0"), ("Sin", "statistics", "float32")),
         (lambda m: m.node("CumSum", "x0", m.array(1, "int64")), ("CumSum", "no kernel")),
         (
-            lambda m: m.node("Resize", "x0", "", m.array([1.0, 1, 2, 2]), mode="cubic"),
-            ("Resize", "cubic"),
+            lambda m: m.node(
+                "Resize",
+                "x0",
+                m.array([0.0] * 4 + [1.0] * 4),
+                m.array([1.0, 1, 2, 2]),
+                coordinate_transformation_mode="tf_crop_and_resize",
+            ),
+            ("Resize", "tf_crop_and_resize"),
         ),
         (
             lambda m: m.node("Pad", "x0", m.array([0] * 7 + [1], "int64"), mode="reflect"),
