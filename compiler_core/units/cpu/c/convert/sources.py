@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from compiler_core.graph.ir import Node
+from compiler_core.graph.ir import Graph, Node
 from compiler_core.units.cpu.c.convert.builder import (
     Axes,
     Builder,
@@ -18,6 +18,9 @@ from compiler_core.units.cpu.c.convert.unary import Functions
 from compiler_core.units.cpu.c.network import FLOAT, Value
 from compiler_core.units.cpu.c.operators.pointwise import Table, WideTable
 from compiler_core.units.cpu.c.operators.real import RealMap
+
+WEIGHTED_OPS = ("Conv", "ConvTranspose", "Dense", "Gemm", "MatMul")
+"""Operators whose second input may be weights."""
 
 
 class TensorReader:
@@ -39,6 +42,7 @@ class TensorReader:
         self._pair = pair
         self.builder = builder
         self.functions = functions
+        self._wide = wide_inputs(builder.graph, builder.options.int16_layers)
 
     def any(self, tensor: str, wanted: Axes | None = None, dtype: str = "int8") -> PlacedValue:
         """A tensor as it lies, whatever its type.
@@ -58,9 +62,8 @@ class TensorReader:
         rank = len(builder.shape(tensor))
         if tensor in builder.graph.inputs:
             standard = channels_last(rank) if rank == 4 else tuple(range(rank))
-            return builder.input(
-                tensor, wanted or standard, "int16" if dtype == "int16" else "int8"
-            )
+            wide = dtype == "int16" or tensor in self._wide
+            return builder.input(tensor, wanted or standard, "int16" if wide else "int8")
         if tensor in builder.graph.constants:
             return self._constant(tensor)
         if tensor in self.functions:
@@ -93,6 +96,8 @@ class TensorReader:
         for name in computed:
             if name in self.functions and not builder.places.get(name):
                 self.any(name)
+            if name in self._wide and not builder.places.get(name):
+                lying.append("int16")  # it is placed by who reads it
             lying += [place.value.type.dtype for place in builder.places.get(name, [])[:1]]
         whole = {dtype for dtype in lying if dtype != FLOAT.dtype}
         return "int16" if whole == {"int16"} and len(lying) == len(computed) else "int8"
@@ -216,3 +221,22 @@ class TensorReader:
         function, a, b = steps.maps[-1]
         builder.add(RealMap(node.name, (value.name,), place.value.name, function, a, b))
         return place
+
+
+def wide_inputs(graph: Graph, int16_layers: frozenset[str]) -> frozenset[str]:
+    """Inputs whose numbers reach layers with activations of 16 bits alone, before they reach any
+    other layer with weights."""
+    if not int16_layers:
+        return frozenset()
+    first: dict[str, set[str]] = {}  # layers that a tensor reaches, from the outputs on
+    for node in reversed(graph.nodes):
+        behind: set[str] = set().union(*(first.get(name, set()) for name in node.outputs))
+        reached = {node.name} if node.op in WEIGHTED_OPS and _has_weights(graph, node) else behind
+        for name in node.inputs:
+            first.setdefault(name, set()).update(reached)
+    wide = (name for name in graph.inputs if first.get(name))
+    return frozenset(name for name in wide if first[name] <= int16_layers)
+
+
+def _has_weights(graph: Graph, node: Node) -> bool:
+    return len(node.inputs) > 1 and node.inputs[1] in graph.constants

@@ -18,14 +18,17 @@ from compiler_core.units.cpu.c.convert.builder import (
     finite,
 )
 from compiler_core.units.cpu.c.convert.sources import TensorReader
-from compiler_core.units.cpu.c.convert.weights import clamp, integer_weights
-from compiler_core.units.cpu.c.network import FLOAT, Array, Value
+from compiler_core.units.cpu.c.convert.weights import MOST_WIDE_SHIFT, clamp, integer_weights
+from compiler_core.units.cpu.c.network import FLOAT, Array, Type, Value
 from compiler_core.units.cpu.c.operators.moves import Block, Copy, row_steps
 from compiler_core.units.cpu.c.operators.real import RealConvolution, RealDense, RealProduct
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense, MatrixProduct
 
 _MOST_PRODUCTS = 65_000
 """Products of two int8 with offsets that a sum of 32 bits holds in any case."""
+
+_MOST_WIDE_PRODUCTS = 1 << 16
+"""Products of two int16 whose sum times a multiplier of 16 bits 64 bits hold in any case."""
 
 
 def sliding_of(window: NodeWindow, output: tuple[int, int]) -> Sliding:
@@ -276,30 +279,45 @@ def matrix_product(sources: TensorReader, node: Node, *, is_float: bool) -> None
         raise Refusal("an operand is a vector")
     rank = max(map(len, shapes))
     axes = tuple(range(rank))
-    dtype = FLOAT.dtype if is_float else "int8"
+    dtype = FLOAT.dtype if is_float else sources.common_dtype(node.inputs)
     operands = [sources.broadcast(name, rank, axes, dtype) for name in node.inputs]
     lead = np.broadcast_shapes(*(value.shape[:-2] for value in operands))
     operands = [_expanded(sources, node, value, lead) for value in operands]
     batch = prod(lead)
     first, second = (builder.viewed(value, (batch, *value.shape[-2:])) for value in operands)
     shape = (batch, first.shape[1], second.shape[2])
-    kind = FLOAT if is_float else builder.type_of(node.output)
+    kind = FLOAT if is_float else builder.type_of(node.output, dtype)
     product = builder.value(node.output, shape, kind)
     names = (first.name, second.name)
     if is_float:
         builder.add(RealProduct(node.name, names, product.name, *limits(node)))
     else:
-        if first.shape[2] > _MOST_PRODUCTS // 2:
-            raise Refusal(f"sums of {first.shape[2]} products may exceed 32 bits")
-        multiplier, shift = quantized_factor(first.type.scale * second.type.scale / kind.scale)
-        low, high = clamp(kind, node.clip)
-        numbers = np.array(multiplier, np.int64), np.array(shift, np.int64)
-        scaling = WeightedRequantization(*numbers, kind.zero_point, low, high)
+        scaling = _product_scaling(first, second, kind, node.clip)
         offsets = (-first.type.zero_point, -second.type.zero_point)
         builder.add(MatrixProduct(node.name, names, product.name, offsets, scaling))
     value = builder.viewed(product, builder.shape(node.output))
     place = PlacedValue(replace(value), tuple(range(len(value.shape))))
     builder.places.setdefault(node.output, []).append(place)
+
+
+def _product_scaling(
+    first: Value, second: Value, kind: Type, clip: tuple[float, float] | None
+) -> WeightedRequantization:
+    """From sums of products of two activations to the integers of the result.
+
+    Raises:
+        Refusal: Sums may exceed their bits, or the factor is too large.
+    """
+    wide = kind.dtype == "int16"
+    most = _MOST_WIDE_PRODUCTS if wide else _MOST_PRODUCTS // 2
+    if first.shape[2] > most:
+        raise Refusal(f"sums of {first.shape[2]} products may exceed {47 if wide else 32} bits")
+    multiplier, shift = quantized_factor(first.type.scale * second.type.scale / kind.scale)
+    if wide and shift > MOST_WIDE_SHIFT:
+        raise Refusal(f"it is scaled by 2**{MOST_WIDE_SHIFT} and more")
+    low, high = clamp(kind, clip)
+    numbers = np.array(multiplier, np.int64), np.array(shift, np.int64)
+    return WeightedRequantization(*numbers, kind.zero_point, low, high, wide)
 
 
 def _expanded(sources: TensorReader, node: Node, value: Value, lead: tuple[int, ...]) -> Value:

@@ -16,7 +16,7 @@ from compiler_core.units.cpu.c.network import Type
 _LEAST_SCALE = 2.0**-60
 _MOST_BIAS, _MOST_WIDE_BIAS = 2.0**30, 2.0**46
 """A bias stays below a half of what holds sums, the products have the rest."""
-_MOST_WIDE_SHIFT = 14
+MOST_WIDE_SHIFT = 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +73,8 @@ def integer_weights(
     if not wide:  # there they cannot
         check_sums(integers, whole_bias, source)
     factors = [quantized_factor(source.scale * scale / result.scale) for scale in scales]
-    if wide and max(shift for _, shift in factors) > _MOST_WIDE_SHIFT:
-        raise Refusal(f"a channel is scaled by 2**{_MOST_WIDE_SHIFT} and more")
+    if wide and max(shift for _, shift in factors) > MOST_WIDE_SHIFT:
+        raise Refusal(f"a channel is scaled by 2**{MOST_WIDE_SHIFT} and more")
     low, high = clamp(result, clip)
     scaling = WeightedRequantization(
         np.array([multiplier for multiplier, _ in factors], np.int64),

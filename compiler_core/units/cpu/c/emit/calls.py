@@ -139,7 +139,7 @@ def _(operator: weighted.MatrixProduct, context: Context) -> list[str]:
     last = (*operator.offsets, scaling.offset, scaling.low, scaling.high, *factor)
     fields = numbers(batch, rows, depth, columns, *last)
     return statement(
-        context.kernel("matmul_s8"),
+        context.kernel(f"matmul_{SUFFIX[context.dtype(operator.output)]}"),
         context.structure("nt_matrix", fields),
         *context.inputs(operator),
         context.pointer(operator.output),

@@ -11,10 +11,11 @@ import pytest
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
 from compiler_core.units.cpu.c.bundles import cores
-from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, make_bundle, write_bundle
+from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, write_bundle
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
 from tests.compiler_core.units.cpu.c.cases import joined, ranges_of, samples, weighted_nodes
+from tests.compiler_core.units.cpu.c.made import make_bundle
 from tests.compiler_core.units.cpu.c.random_networks import network
 
 EACH = 6

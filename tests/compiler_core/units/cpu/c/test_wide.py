@@ -15,15 +15,26 @@ from hypothesis import strategies as st
 
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
+from compiler_core.units.cpu.c.arithmetic.fixed_point import narrow_multiplier
 from compiler_core.units.cpu.c.arithmetic.pointwise import between_entries
+from compiler_core.units.cpu.c.arithmetic.weighted import WeightedRequantization
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, write_bundle
 from compiler_core.units.cpu.c.convert.options import Options
-from compiler_core.units.cpu.c.operators.pointwise import Softmax, Table, WideTable
+from compiler_core.units.cpu.c.convert.sources import wide_inputs
+from compiler_core.units.cpu.c.operators.pointwise import Softmax, WideTable
 from compiler_core.units.cpu.c.operators.real import Normalization, RealMap
-from tests.compiler_core.units.cpu.c.cases import Model, ranges_of, samples, weighted_nodes
+from compiler_core.units.cpu.c.operators.weighted import MatrixProduct
+from tests.compiler_core.units.cpu.c.cases import (
+    Model,
+    options_of,
+    ranges_of,
+    samples,
+    weighted_nodes,
+)
 from tests.compiler_core.units.cpu.c.made import make_bundle
 from tests.compiler_core.units.cpu.c.test_qdq import alone, session
+from tests.compiler_core.units.cpu.c.test_small_networks import attending
 
 SMOOTH = ["Elu", "Erf", "Exp", "Gelu", "HardSwish", "LeakyRelu", "Selu", "Sigmoid"]
 SMOOTH += ["Softplus", "Softsign", "Swish", "Tanh", "Mish", "Relu"]
@@ -93,6 +104,58 @@ def test_same_bits_there(name: str, tmp_path: Path) -> None:
     cores.check(core, tmp_path, tmp_path / "program")
 
 
+def test_attention_has_16_bits_from_its_input_on() -> None:
+    """Products of two activations, too; what is between an input and the first layers takes their
+    type."""
+    graph = attending()
+    network = make_bundle(graph, ranges_of(graph), "attending", options_of(graph, "int16")).network
+    assert "int8" not in {value.type.dtype for value in network.values.values()}
+    products = [item for item in network.operators if isinstance(item, MatrixProduct)]
+    assert len(products) == 2
+    assert all(item.scaling.wide for item in products)
+
+
+def test_inputs_are_wide_where_all_layers_that_they_reach_are() -> None:
+    m = Model((1, 6), (1, 6), (1, 6))
+    both = m.node("MatMul", m.node("Add", "x0", "x1"), m.weight(6, 4))
+    narrow = m.node("MatMul", m.node("Abs", "x1"), m.weight(6, 4))
+    graph = m.graph(m.node("MatMul", m.node("Add", both, narrow), m.weight(4, 4)), "x2")
+    first, second, _ = weighted_nodes(graph)
+    assert wide_inputs(graph, frozenset({first})) == {"x0"}
+    assert wide_inputs(graph, frozenset({first, second})) == {"x0", "x1"}
+    assert wide_inputs(graph, frozenset()) == frozenset()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_products_by_fractions(data: st.DataObject) -> None:
+    """Sums of 64 bits beside exact fractions, rounded half up."""
+    sizes = [data.draw(st.integers(1, 5)) for _ in range(3)]
+    ends = st.integers(-(1 << 15), (1 << 15) - 1)
+    a, b = (
+        np.array(data.draw(st.lists(ends, min_size=n, max_size=n)), np.int16).reshape(1, *shape)
+        for n, shape in (
+            (sizes[0] * sizes[1], sizes[:2]),
+            (sizes[1] * sizes[2], sizes[1:]),
+        )
+    )
+    multiplier, shift = (
+        data.draw(st.integers(1 << 30, (1 << 31) - 1)),
+        data.draw(st.integers(-31, -8)),
+    )
+    scaling = WeightedRequantization(
+        np.array(multiplier), np.array(shift), 0, -(1 << 15), (1 << 15) - 1, wide=True
+    )
+    found = MatrixProduct("m", ("a", "b"), "y", (0, 0), scaling).compute([a, b])
+    factor = Fraction(int(narrow_multiplier(multiplier))) * Fraction(2) ** (shift - 15)
+    for row in range(sizes[0]):
+        for column in range(sizes[2]):
+            pairs = zip(a[0, row].tolist(), b[0, :, column].tolist(), strict=True)
+            exact = sum(x * y for x, y in pairs) * factor
+            whole = min(max(floor(exact + Fraction(1, 2)), -(1 << 15)), (1 << 15) - 1)
+            assert found[0, row, column] == whole
+
+
 def test_runtimes_give_tables_the_same_bits() -> None:
     """The QDQ form of a table is the table itself; the others are at most a step apart."""
     network = bundle().network
@@ -125,8 +188,7 @@ def test_is_nearer_to_the_real_numbers_than_8_bits() -> None:
 
 @pytest.mark.parametrize("op", ["Round", "Floor", "Sign"])
 def test_functions_with_steps_are_not_tables(op: str) -> None:
-    """A line between two entries would be far off: they are computed in float32, or where that has
-    no kernel by a table of 8 bits."""
+    """A line between two entries would be far off: they are computed in float32."""
     m = Model((1, 8, 6))
     first = m.node("MatMul", "x0", m.weight(6, 6))
     graph = m.graph(m.node("MatMul", m.node(op, first), m.weight(6, 4)))
@@ -134,7 +196,7 @@ def test_functions_with_steps_are_not_tables(op: str) -> None:
     network = make_bundle(graph, ranges_of(graph), "steps", options).network
     kinds = [type(item) for item in network.operators]
     assert WideTable not in kinds
-    assert (Table if op == "Sign" else RealMap) in kinds
+    assert RealMap in kinds
 
 
 @settings(max_examples=50, deadline=None)
