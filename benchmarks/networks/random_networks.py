@@ -139,7 +139,7 @@ def bottlenecks(size: int = 96) -> onnx.ModelProto:
     x, inside = n.add("Relu", [n.conv("x", 24, 3, 3, 2)]), 24
     for outside, stride in ((24, 1), (48, 2), (48, 1), (80, 2)):
         y = n.add("Relu", [n.conv(x, outside, inside, 1)])
-        y = n.add("Relu", [n.conv(y, outside, 1, 3, stride, outside)])
+        y = n.add("Relu", [n.conv(y, outside, outside, 3, stride, outside)])
         y = n.conv(y, outside, outside, 1)
         if (outside, stride) != (inside, 1):
             x = n.conv(x, outside, inside, 1, stride)

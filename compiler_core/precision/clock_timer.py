@@ -1,4 +1,8 @@
-"""Times small models by the clock, those of one operator together."""
+"""Times small models by the clock, those of one operator together.
+
+Sessions of one thread compute on the thread that calls them. They are compared by its CPU time, so
+that other processes have little to say in which is the faster.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from compiler_core.clock import sessions
+from compiler_core.clock.conditions import clock_of
 from compiler_core.clock.machine import ClockMachine, this_machine
 from compiler_core.clock.pinning import pinned
 from compiler_core.clock.remaining import Remaining
@@ -71,6 +76,7 @@ class ClockTimer:
                         repeats=self._repeats,
                         budget_s=self._budget_s,
                         threads=self._threads,
+                        clock=clock_of(self._threads),
                     )
                     for name, (key, _) in runs.items():
                         found[key] = together.latency_us(name).value
@@ -98,6 +104,7 @@ class ClockTimer:
                 repeats=rounds or _WHOLE_ROUNDS,
                 budget_s=_WHOLE_BUDGET_S,
                 threads=self._threads,
+                clock=clock_of(self._threads),
             )
         return plan_times(together, to)
 

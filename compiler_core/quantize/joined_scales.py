@@ -2,9 +2,9 @@
 them: what it reads is in the scale of what it writes.
 
 Nothing is lost where nobody else reads such a tensor, for its values end in that scale anyway. The
-scale spreads through operators that only move values, and through concatenations that follow one
-another: all tensors of such a class have one scale, which holds what every concatenation of the
-class writes.
+scale spreads through operators that only move values or clamp them, and through concatenations that
+follow one another: all tensors of such a class have one scale, which holds what every concatenation
+of the class writes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.affine import AffineType, activation_integers
-from compiler_core.quantize.precisions import SAME_VALUES, Precision, Static
+from compiler_core.quantize.precisions import CLAMPS, SAME_VALUES, Precision, Static
 from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.quantize.statistics import TensorRange
 
@@ -36,7 +36,8 @@ def joined_integers(
         method: How ranges of activations follow from them.
     """
     parents: dict[Key, Key] = {}
-    joins: list[tuple[Node, Key]] = []
+    joins: list[Key] = []
+    clamps: list[Key] = []
     for node in graph.nodes:
         own = precisions.get(node.name)
         if isinstance(own, Static):
@@ -44,19 +45,19 @@ def joined_integers(
             for other in others:
                 _unite(parents, first, other)
             if own.joined:
-                joins.append((node, first))
+                joins.append(first)
+            if others and (node.clip is not None or node.op in CLAMPS):
+                clamps.append(first)
     types: dict[Key, AffineType] = {}
-    clamped: set[Key] = set()
 
     def hold(key: Key) -> None:
         root, own_type = _root(parents, key), activation_integers(ranges[key[0]], key[1], method)
         known = types.get(root, own_type)
         types[root] = own_type if known == own_type else _holding_both(known, own_type)
 
-    for node, key in joins:
+    for key in joins:
         hold(key)
-        if node.clip is not None:
-            clamped.add(_root(parents, key))
+    clamped = {_root(parents, key) for key in clamps}
     for key in (key for key in parents if key[0] in ranges):
         # What a clamp takes from values, others that read them before still need.
         if _root(parents, key) in clamped and _is_read_apart(graph, precisions, key):
@@ -90,6 +91,8 @@ def _alike(node: Node, own: Static) -> Iterator[str]:
         yield from filter(None, (*node.outputs[1:], node.inputs[0]))
     elif own.joined:
         yield from filter(None, node.inputs)
+    elif node.op in CLAMPS:
+        yield node.inputs[0]
 
 
 def _root(parents: Mapping[Key, Key], key: Key) -> Key:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler_core.clock.conditions import MachineClock, Reading, conditions
+from compiler_core.clock.conditions import MachineClock, Reading, ThreadClock, clock_of, conditions
 from compiler_core.clock.machine import cpu_info, this_machine
 from compiler_core.clock.pinning import chosen_cores, pinned
 from compiler_core.clock.together import MIN_ROUNDS, measure_together
@@ -189,3 +189,16 @@ def test_threads_get_cores_of_their_own() -> None:
         assert os.sched_getaffinity(0) == set(cores)
         assert len(cores) == 1
     assert os.sched_getaffinity(0) == before
+
+
+def test_the_clock_of_one_thread_does_not_count_what_others_take() -> None:
+    clock = ThreadClock()
+    start, wall = clock.now_ns(), time.perf_counter_ns()
+    time.sleep(0.02)
+    assert clock.now_ns() - start < 10_000_000 < time.perf_counter_ns() - wall
+    while clock.now_ns() - start < 3_000_000:
+        pass
+    assert time.perf_counter_ns() - wall >= 20_000_000
+    assert not isinstance(clock_of(2), ThreadClock)
+    coarse = time.get_clock_info("thread_time").resolution > 1e-6
+    assert isinstance(clock_of(1), ThreadClock) != coarse

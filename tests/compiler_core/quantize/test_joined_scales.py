@@ -103,6 +103,22 @@ def test_what_others_read_before_a_clamp_keeps_its_values() -> None:
     assert found.limits[1] * found.scale >= 4.9
 
 
+def test_the_scale_spreads_through_clamps_of_their_own() -> None:
+    clamp = Node("p", "Relu", ("a",), ("p",))
+    join = concat("y", ("p", "b"))
+    ranges = {"a": TensorRange(-4, 2), "p": TensorRange(0, 2), "b": TensorRange(0, 3)}
+    ranges["y"] = TensorRange(0, 3)
+    asked = {"p": Static("uint8"), "y": JOINED}
+    found = joined_integers(chain([clamp, join], ["a", "b"]), asked, ranges, MAX)
+    assert {name for name, _ in found} == {"a", "p", "b", "y"}
+    assert {own.zero_point for own in found.values()} == {0}
+    beside = Node("t", "Tanh", ("a",), ("t",))
+    (both,) = set(
+        joined_integers(chain([clamp, beside, join], ["a", "b"]), asked, ranges, MAX).values()
+    )
+    assert both.limits[0] * both.scale <= -3.9
+
+
 @pytest.mark.parametrize("optimize", [False, True])
 def test_what_copies_computes_as_well_as_what_rescales(
     synthetic: ModuleType, tmp_path: Path, optimize: bool
