@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -39,15 +40,17 @@ class CommonSubexpressions:
     def apply(self, graph: Graph) -> Graph:
         """See :class:`GraphPass`."""
         work = Rewriter(graph)
-        known: dict[Hashable, list[str]] = {}
+        groups: dict[Hashable, _Group] = {}
         for node in work.nodes():
             if not _is_function(node):
                 continue
-            alike = known.setdefault(_key(work, node), [])
-            any(_merged(work, first, node) for first in alike)
-            # Where both names cannot go, the first one does.
-            if work.producer(node.output) is not None:
-                alike.append(node.output)
+            group = groups.setdefault(_key(work, node), _Group())
+            first = group.first(work, node)
+            if first is None:
+                group.add(work, node)
+            # Where the first one's name cannot stay, it has the name of this one.
+            elif work.bypass(node, first) and work.producer(first) is None:
+                group.rename(work, node)
         return work.finish()
 
 
@@ -57,12 +60,33 @@ def _is_function(node: Node) -> bool:
     return is_known and not node.opaque and not any(node.outputs[1:])
 
 
-def _merged(work: Rewriter, output: str, node: Node) -> bool:
-    """Removes a node, if what computes ``output`` computes the same."""
-    first = work.producer(output)
-    if first is None or not _same_constants(work, first, node):
-        return False
-    return work.bypass(node, output)
+class _Group:
+    """Nodes that are alike but for the numbers of their constants, which are looked at from the
+    second one on."""
+
+    def __init__(self) -> None:
+        self._alone: str | None = None
+        self._firsts: dict[Hashable, str] = {}
+
+    def first(self, work: Rewriter, node: Node) -> str | None:
+        """The output of the first node that computes the same, if there is one."""
+        if self._alone is not None:
+            earlier = work.producer(self._alone)
+            self._alone = None
+            if earlier is not None:
+                self._firsts[_numbers(work, earlier)] = earlier.output
+        return self._firsts.get(_numbers(work, node)) if self._firsts else None
+
+    def add(self, work: Rewriter, node: Node) -> None:
+        """Takes a node as the first one of its numbers."""
+        if not self._firsts:
+            self._alone = node.output
+        else:
+            self._firsts[_numbers(work, node)] = node.output
+
+    def rename(self, work: Rewriter, node: Node) -> None:
+        """Takes note that the first one of a node's numbers has its name now."""
+        self._firsts[_numbers(work, node)] = node.output
 
 
 def _key(work: Rewriter, node: Node) -> Hashable:
@@ -83,15 +107,12 @@ def _frozen(value: Any) -> str:
     return repr(value)
 
 
-def _same_constants(work: Rewriter, first: Node, second: Node) -> bool:
-    """Whether constants at the same inputs have the same bits."""
-    return all(
-        a == b or a not in work.constants or _equal(work.constants[a], work.constants[b])
-        for a, b in zip(first.inputs, second.inputs, strict=True)
-    )
+def _numbers(work: Rewriter, node: Node) -> Hashable:
+    """What the constants among a node's inputs hold, bit by bit."""
+    return tuple(_content(work.constants[name]) for name in node.inputs if name in work.constants)
 
 
-def _equal(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
-    if a.dtype == object or a.dtype.kind in "US":
-        return bool(a.tolist() == b.tolist())
-    return a.tobytes() == b.tobytes()
+def _content(array: np.ndarray[Any, Any]) -> Hashable:
+    if array.dtype == object or array.dtype.kind in "US":
+        return repr(array.tolist())
+    return hashlib.sha256(array.tobytes()).digest()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes import common_subexpressions
 from compiler_core.graph.passes.common_subexpressions import CommonSubexpressions
 from compiler_core.graph.passes.simplify import simplify
 from tests.float_runs import run_float
@@ -98,3 +102,20 @@ def test_chance_and_attributes_tell_nodes_apart() -> None:
     assert [node.name for node in found.nodes] == ["r", "s", "u", "v", "sum"]
     assert found.nodes[-1].inputs == ("r", "s", "u", "v", "u")
     assert CommonSubexpressions().apply(found) is found
+
+
+def test_arrays_are_compared_a_few_times_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, looked_at = 300, 0
+    content = common_subexpressions._content
+
+    def counted(array: np.ndarray) -> Hashable:
+        nonlocal looked_at
+        looked_at += 1
+        return content(array)
+
+    monkeypatch.setattr(common_subexpressions, "_content", counted)
+    arrays = {f"c{at}": np.full(4, at % 200, np.float32) for at in range(count)}
+    nodes = [helper.make_node("Add", ["x", f"c{at}"], [f"y{at}"]) for at in range(count)]
+    graph = CommonSubexpressions().apply(graph_of(nodes, [f"y{at}" for at in range(count)], arrays))
+    assert len(graph.nodes) == count, "the caller reads all of them"
+    assert looked_at <= 3 * count
