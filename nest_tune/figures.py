@@ -15,7 +15,8 @@ def figure(value: float | None, metric: str, *, signed: bool = False) -> str:
     """A metric's value, or how much it differs from another.
 
     Counts and bytes are whole numbers in groups of three digits; times and energies have three
-    decimals, or as many as show three digits; shares such as an accuracy have four, decibels one.
+    decimals, or as many as show three digits; shares such as an accuracy have four, decibels one;
+    what else is large has four digits, or no decimals.
 
     Args:
         value: ``None`` where there is none.
@@ -32,7 +33,9 @@ def figure(value: float | None, metric: str, *, signed: bool = False) -> str:
     if metric.endswith(_AMOUNTS):
         places = 3 if value == 0 or abs(value) >= 0.1 else 2 - floor(log10(abs(value)))
         return f"{value:{plus},.{places}f}"
-    return f"{value:{plus}.4f}" if abs(value) < 10 else f"{value:{plus},.4g}"
+    if abs(value) < 10:
+        return f"{value:{plus}.4f}"
+    return f"{value:{plus},.4g}" if abs(value) < 9999.5 else f"{value:{plus},.0f}"
 
 
 def percent(value: float, places: int = 1, *, signed: bool = False) -> str:

@@ -24,6 +24,10 @@ from nest_tune.figures import duration, figure, percent
         (27.94, "sqnr_db", "27.9"),
         (None, "energy_mj", "–"),
         (float("nan"), "energy_mj", "nan"),
+        (12350.7, "own_metric", "12,351"),
+        (9999.4, "own_metric", "9,999"),
+        (9999.6, "own_metric", "10,000"),
+        (85.5, "own_metric", "85.5"),
     ],
 )
 def test_how_a_quantity_is_written(value: float | None, metric: str, text: str) -> None:
