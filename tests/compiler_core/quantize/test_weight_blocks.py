@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler_core.quantize import weight_blocks as module
 from compiler_core.quantize.precisions import Rounding, WeightOnly
 from compiler_core.quantize.weight_blocks import WeightBlocks, weight_blocks
+from compiler_core.recent import Recent
 
 
 def unpacked(blocks: WeightBlocks, block: int) -> list[list[float]]:
@@ -111,7 +112,7 @@ def test_what_was_rounded_before_is_known(
         return rounded(*given)
 
     rounded = module._rounded
-    monkeypatch.setattr(module, "_KNOWN", module._Known(400))
+    monkeypatch.setattr(module, "_KNOWN", Recent(400))
     monkeypatch.setattr(module, "_rounded", counted)
     first = weight_blocks(weight, asked, moments)
     first.levels[:] = 0  # what was handed out is the caller's

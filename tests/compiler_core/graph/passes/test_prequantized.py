@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +20,7 @@ from onnxruntime.quantization import (
 
 from compiler_core.compile.sources import load_model
 from compiler_core.graph.passes.prequantized import dequantized
-from tests.float_runs import run_float
+from tests.float_runs import exact_session, run_float
 
 RANDOM = np.random.default_rng(0)
 SAMPLES = RANDOM.standard_normal((4, 3, 8, 8)).astype(np.float32)
@@ -87,7 +86,7 @@ def test_quantized_networks_are_float_networks_again(tmp_path: Path, form: str) 
     graph = load_model(path).graph
     assert not [node.op for node in graph.nodes if node.op in QUANTIZED or "QLinear" in node.op]
     # A few 8-bit roundings of what calibration saw lie between the two.
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = exact_session(path)
     expected = session.run(None, {"x": SAMPLES})[0]
     got = run_float(graph, {"x": SAMPLES})["y"]
     noise = np.square(got - expected).mean() / np.square(expected).mean()

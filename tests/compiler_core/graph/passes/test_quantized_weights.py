@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler_core.compile.sources import load_model
 from compiler_core.graph.passes.quantized_weights import unpacked
 from compiler_core.graph.session import FloatSession
+from tests.float_runs import exact_session
 
 QUIET = list(HealthCheck)
 
@@ -35,7 +35,7 @@ def saved(
 
 def is_the_same(path: Path, x: np.ndarray, tolerance: float) -> list[str]:
     graph = load_model(path).graph
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = exact_session(path)
     expected = session.run(["y"], {"x": x})[0]
     found = FloatSession(graph).run({"x": x})["y"]
     assert found.shape == expected.shape
