@@ -92,7 +92,8 @@ def fold_affine(
     inputs = list(producer.inputs)
     if np.any(scale != 1):
         inputs[1] = rewriter.add_constant(inputs[1], new_weight)
-    inputs[2:3] = [rewriter.add_constant(f"{producer.name}/bias", new_bias)]
+    if given is not None or new_bias.any():  # a bias of zeros would go with the next import
+        inputs[2:3] = [rewriter.add_constant(f"{producer.name}/bias", new_bias)]
     outputs = (output, *producer.outputs[1:])
     folded = replace(producer, inputs=tuple(inputs), outputs=outputs, clip=node.clip)
     if output == node.output:

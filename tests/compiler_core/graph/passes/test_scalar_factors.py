@@ -34,7 +34,7 @@ def test_folds_through_views(
         graph,
         PASSES,
         f"""
-        %a = nest.Dense(%x, {_text(weight)}:float32[2,2], (0.0, 0.0):float32[2]) -> float32[N,3,2]
+        %a = nest.Dense(%x, {_text(weight)}:float32[2,2]) -> float32[N,3,2]
         %y = Transpose(%a) {{perm=(0, 2, 1)}} -> float32[N,2,3]
         """,
     )
@@ -60,7 +60,7 @@ def test_folds_through_a_product(graph_of: Build, rewritten: Check) -> None:
         graph,
         PASSES,
         f"""
-        %a = nest.Dense(%x, {_text(-1.5)}:float32[2,2], (0.0, 0.0):float32[2]) -> float32[N,2,2]
+        %a = nest.Dense(%x, {_text(-1.5)}:float32[2,2]) -> float32[N,2,2]
         %y = MatMul(%x, %a) -> float32[N,2,2]
         """,
     )

@@ -10,11 +10,22 @@ import numpy as np
 import pytest
 
 from compiler_core.errors import InputError
+from compiler_core.graph.exporter import write_model
+from compiler_core.graph.importer import import_onnx
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.units.cpu.c.bundles.cores import CORES, missing
 from compiler_core.units.cpu.c.bundles.facet import BUNDLES
 from compiler_core.units.cpu.c.bundles.package import OpenPackage
 from compiler_core.units.facets.bundles import BundleRequest
-from tests.compiler_core.units.cpu.c.cases import Array, all_in_one, prepared, ranges_of, samples
+from tests.compiler_core.units.cpu.c.cases import (
+    CASES,
+    Array,
+    all_in_one,
+    names,
+    prepared,
+    ranges_of,
+    samples,
+)
 
 DIGEST = "0" * 64
 
@@ -23,7 +34,8 @@ def written(
     name: str, precision: str, folder: Path, target: str = "c99"
 ) -> tuple[OpenPackage, dict[str, Array]]:
     """A package of a case, and samples for it."""
-    graph = (all_in_one if name == "all" else lambda kind: prepared(name, kind))(precision)[0]
+    given = (all_in_one if name == "all" else lambda kind: prepared(name, kind))(precision)[0]
+    graph = simplify(given)  # as compilation does, and whoever opens the package
     tests = samples(graph, 3)
     request = BundleRequest(
         graph,
@@ -139,3 +151,14 @@ def test_wrong_configurations_are_refused(old: str, new: str, said: str, tmp_pat
     with pytest.raises(InputError, match=said):
         BUNDLES.write(request)
     shutil.rmtree(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", names())
+def test_graphs_that_packages_hold_have_the_same_tensors_when_opened(
+    name: str, tmp_path: Path
+) -> None:
+    graph = simplify(CASES[name]())
+    (tmp_path / "m.onnx").write_bytes(write_model(graph).SerializeToString())
+    opened = simplify(import_onnx(tmp_path / "m.onnx"))
+    told = [(node.op, node.outputs) for node in graph.nodes]
+    assert [(node.op, node.outputs) for node in opened.nodes] == told
