@@ -83,7 +83,9 @@ def commands(tmp_path: Path, synthetic: ModuleType) -> Commands:
     return Commands(tmp_path, model)
 
 
-@pytest.mark.parametrize("sampler", ["xgb", "tpe", "nsga2"])
+@pytest.mark.parametrize(
+    "sampler", ["xgb", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tpe", "nsga2"))]
+)
 def test_one_worker_two_workers_and_a_kill_give_the_same_trials(
     commands: Commands, gate: Any, sampler: str
 ) -> None:
