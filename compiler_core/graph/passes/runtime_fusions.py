@@ -14,12 +14,21 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.passes.rewriter import Rewriter
+from compiler_core.graph.passes.rewriter import FLOATS, Rewriter
 
 _DOMAIN = "com.microsoft"
 _HAS_LAYER_NORMALIZATION = 17
 _CUBIC = 0.044715
 _FUSED = ("activation", "activation_params", "activation_alpha", "activation_beta")
+_KINDS: dict[str, tuple[Any, Any]] = {
+    **dict.fromkeys(("alpha", "beta", "activation_alpha", "activation_beta"), (float, None)),
+    **dict.fromkeys(("transA", "transB", "transBatchA", "transBatchB", "group"), (int, None)),
+    **dict.fromkeys(("activation", "auto_pad"), (str, None)),
+    **dict.fromkeys(("kernel_shape", "strides", "dilations", "pads"), (tuple, int)),
+    "activation_params": (tuple, float),
+    "epsilon": (float, None),
+}
+"""Types of attributes, and of what is in them."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,11 @@ class RuntimeFusions:
         """See :class:`GraphPass`."""
         rewriter = Rewriter(graph)
         for node in rewriter.nodes():
-            write = _WAYS.get(node.op) if node.domain == _DOMAIN else None
-            dtype = rewriter.dtype(node.inputs[0]) if node.inputs else None
-            if write is None or dtype not in ("float16", "float32", "float64"):
+            way = _WAYS.get(node.op) if node.domain == _DOMAIN else None
+            if way is None or not _is_defined(node, way):
+                continue
+            dtype, write = rewriter.dtype(node.inputs[0]), way.write
+            if dtype not in FLOATS:
                 continue
             fused = _Fused(rewriter, node, np.dtype(dtype))
             if write(fused):
@@ -180,13 +191,42 @@ def _skipped_normalization(s: _Fused) -> bool:
     return True
 
 
-_WAYS: dict[str, Callable[[_Fused], bool]] = {
-    "BiasGelu": _gelu,
-    "FastGelu": _fast_gelu,
-    "FusedConv": _convolution,
-    "FusedGemm": _dense,
-    "FusedMatMul": _product,
-    "Gelu": _gelu,
-    "QuickGelu": _quick_gelu,
-    "SkipLayerNormalization": _skipped_normalization,
+@dataclass(frozen=True)
+class _Way:
+    """How an operator is written.
+
+    Attributes:
+        write: Adds the operators; ``False`` where it cannot.
+        least, most: Inputs that it has; so many first ones are not left out.
+    """
+
+    write: Callable[[_Fused], bool]
+    least: int
+    most: int
+
+
+_WAYS = {
+    "BiasGelu": _Way(_gelu, 2, 2),
+    "FastGelu": _Way(_fast_gelu, 1, 2),
+    "FusedConv": _Way(_convolution, 2, 4),
+    "FusedGemm": _Way(_dense, 2, 3),
+    "FusedMatMul": _Way(_product, 2, 2),
+    "Gelu": _Way(_gelu, 1, 1),
+    "QuickGelu": _Way(_quick_gelu, 1, 1),
+    "SkipLayerNormalization": _Way(_skipped_normalization, 3, 5),
 }
+
+
+def _is_defined(node: Node, way: _Way) -> bool:
+    """Whether a node is what onnxruntime defines; what is not, it refuses itself."""
+    count = len(node.inputs)
+    if not way.least <= count <= way.most or not all(node.inputs[: way.least]):
+        return False
+    return all(_is_of_kind(name, value) for name, value in node.attributes.items())
+
+
+def _is_of_kind(name: str, value: Any) -> bool:
+    kind, inner = _KINDS.get(name, (None, None))
+    if kind is None or not isinstance(value, kind):
+        return False
+    return inner is None or all(isinstance(item, inner) for item in tuple(value))

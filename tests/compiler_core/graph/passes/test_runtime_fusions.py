@@ -10,6 +10,7 @@ from onnx import numpy_helper
 
 import nest_tune
 from compiler_core.compile.sources import load_model
+from compiler_core.errors import InputError
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
 
@@ -111,3 +112,38 @@ def test_a_model_that_the_runtime_optimized_runs_on_the_npu(tmp_path) -> None:
         calibration={"x": np.concatenate([_draw(1, 16, 8, 8), _draw(2, 16, 8, 8)])},
     )
     assert made.macs_share_npu == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "com.microsoft.FusedMatMul (x, w, w)",
+        "com.microsoft.FusedMatMul (x)",
+        'com.microsoft.FusedMatMul <alpha = "half"> (x, w)',
+        "com.microsoft.QuickGelu <alpha = [1.0, 2.0]> (x)",
+        'com.microsoft.FusedConv <activation = "Clip", activation_params = "no"> (x, w)',
+        "com.microsoft.FusedConv <pads = 1> (x, w)",
+        "com.microsoft.SkipLayerNormalization (x)",
+    ],
+)
+def test_what_the_runtime_does_not_define_is_refused_by_it(tmp_path, text: str) -> None:
+    path = _saved(
+        tmp_path / "wrong.onnx",
+        f"(float[1,4,6,6] x) => (float[1,4,6,6] y) {{ y = {text} }}",
+        w=_draw(4, 4, 1, 1),
+    )
+    with pytest.raises(InputError):
+        nest_tune.compile(path, "vta", tmp_path / "p", calibration={"x": _draw(2, 4, 6, 6)})
+
+
+def test_dense_layers_with_their_activation(tmp_path) -> None:
+    path = _saved(
+        tmp_path / "dense.onnx",
+        """(float[5,6] x) => (float[5,3] y) {
+            a = com.microsoft.FusedGemm <alpha = 0.5, transB = 1, activation = "LeakyRelu",
+                                         activation_alpha = 0.2> (x, w, b)
+            y = Neg (a)
+        }""",
+        w=_draw(3, 6), b=_draw(3),
+    )  # fmt: skip
+    _check(path, {"x": _draw(5, 6)})
