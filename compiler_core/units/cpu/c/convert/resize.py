@@ -25,6 +25,9 @@ _COORDINATES = (
     "asymmetric",
 )
 _MODES = ("nearest", "linear", "cubic")
+_MOST_SHARES = 16.0
+"""Magnitudes of the shares of one element together: sums of 16-bit integers with weights of
+:data:`~compiler_core.units.cpu.c.operators.moves.LINEAR_BITS` bits stay within 32 bits."""
 
 
 def resize(sources: TensorReader, node: Node) -> None:
@@ -147,7 +150,10 @@ def _taps(
     inside = (index >= 0) & (index < old)
     if node.attributes.get("exclude_outside"):
         shares = np.where(inside, shares, 0)
-    shares = shares / shares.sum(axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        shares = shares / shares.sum(axis=1, keepdims=True)
+    if not np.isfinite(shares).all():
+        raise Refusal("its shares are no numbers")
     return np.clip(index, 0, old - 1).astype(np.int32), shares
 
 
@@ -173,6 +179,8 @@ def _resampled(
     if value.type.is_float:
         weights = shares.astype(np.float32)
     else:  # what is constant stays so: the largest share takes what rounding leaves
+        if np.abs(shares).sum(axis=1).max(initial=0.0) >= _MOST_SHARES:
+            raise Refusal("its coefficients are too large for sums of 32 bits")
         weights = np.rint(shares * (1 << LINEAR_BITS)).astype(np.int32)
         rows, largest = np.arange(len(weights)), np.abs(weights).argmax(axis=1)
         weights[rows, largest] += (1 << LINEAR_BITS) - weights.sum(axis=1)

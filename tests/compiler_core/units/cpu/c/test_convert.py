@@ -17,7 +17,7 @@ from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit.sources import write_sources
 from compiler_core.units.cpu.c.emit.text import check_identifier, comment, identifier
 from compiler_core.units.cpu.c.network import Network, Type, Value
-from compiler_core.units.cpu.c.operators.moves import View
+from compiler_core.units.cpu.c.operators.moves import Resample, View
 from compiler_core.units.cpu.c.operators.pointwise import Rescale, Table
 from compiler_core.units.cpu.c.operators.weighted import Convolution
 from compiler_core.units.cpu.c.plan.memory import plan_memory
@@ -198,3 +198,14 @@ int main(void) {
 """
     )
     check_bundle(tmp_path, "gcc", "-O1", "-fsanitize=address,undefined")
+
+
+def test_coefficients_that_sums_of_32_bits_do_not_hold_are_for_float_alone() -> None:
+    m = Model((1, 2, 6, 6))
+    sizes = m.array([1.0, 1, 2, 2])
+    node = m.node("Resize", "x0", "", sizes, mode="cubic", cubic_coeff_a=-60.0)
+    graph = m.graph(node)
+    with pytest.raises(InputError, match="sums of 32 bits"):
+        to_network(graph, ranges_of(graph))
+    network = to_network(graph, {}, Options(precision="float32"))
+    assert [type(step) for step in network.operators] == [Resample, Resample]
