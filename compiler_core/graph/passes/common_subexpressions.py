@@ -45,12 +45,10 @@ class CommonSubexpressions:
             if not _is_function(node):
                 continue
             group = groups.setdefault(_key(work, node), _Group())
-            first = group.first(work, node)
-            if first is None:
-                group.add(work, node)
+            first = group.take(work, node)
             # Where the first one's name cannot stay, it has the name of this one.
-            elif work.bypass(node, first) and work.producer(first) is None:
-                group.rename(work, node)
+            if first is not None and work.bypass(node, first) and work.producer(first) is None:
+                group.rename(node.output)
         return work.finish()
 
 
@@ -67,26 +65,23 @@ class _Group:
     def __init__(self) -> None:
         self._alone: str | None = None
         self._firsts: dict[Hashable, str] = {}
+        self._latest: Hashable = None
 
-    def first(self, work: Rewriter, node: Node) -> str | None:
-        """The output of the first node that computes the same, if there is one."""
-        if self._alone is not None:
-            earlier = work.producer(self._alone)
-            self._alone = None
-            if earlier is not None:
-                self._firsts[_numbers(work, earlier)] = earlier.output
-        return self._firsts.get(_numbers(work, node)) if self._firsts else None
-
-    def add(self, work: Rewriter, node: Node) -> None:
-        """Takes a node as the first one of its numbers."""
-        if not self._firsts:
+    def take(self, work: Rewriter, node: Node) -> str | None:
+        """The output of the first node that computes the same; ``None`` where this is the first."""
+        if self._alone is None and not self._firsts:
             self._alone = node.output
-        else:
-            self._firsts[_numbers(work, node)] = node.output
+            return None
+        earlier = None if self._alone is None else work.producer(self._alone)
+        if earlier is not None:
+            self._firsts[_numbers(work, earlier)] = earlier.output
+        self._alone, self._latest = None, _numbers(work, node)
+        first = self._firsts.setdefault(self._latest, node.output)
+        return None if first == node.output else first
 
-    def rename(self, work: Rewriter, node: Node) -> None:
-        """Takes note that the first one of a node's numbers has its name now."""
-        self._firsts[_numbers(work, node)] = node.output
+    def rename(self, output: str) -> None:
+        """Takes note that the first one of what was taken last has another name now."""
+        self._firsts[self._latest] = output
 
 
 def _key(work: Rewriter, node: Node) -> Hashable:

@@ -18,6 +18,8 @@ from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
 from compiler_core.graph.passes.channel_affine import fold_affine, is_foldable
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 
+_MOST_VALUES = 1 << 24
+"""Of a layer whose channels are followed through a Split."""
 _VIEWS = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
@@ -93,13 +95,17 @@ def _channels(rewriter: Rewriter, layer: Node, path: list[str]) -> npt.NDArray[n
     shape = rewriter.shape(layer.output)
     if not shape:
         return None
+    axis = len(shape) - 1 if layer.domain == NEST_DOMAIN else 1
+    if not any(is_op(rewriter.producer(tensor), "Split") for tensor in path):
+        return np.ones(shape[axis], np.bool_)
+    if prod(shape) > _MOST_VALUES:
+        return None
     index = np.arange(prod(shape)).reshape(shape)
     for tensor in path:
         taken = _handed_on(rewriter, tensor, index)
         if taken is None:
             return None
         index = taken
-    axis = len(shape) - 1 if layer.domain == NEST_DOMAIN else 1
     each = prod(shape[axis + 1 :])
     counts = np.bincount(index.reshape(-1) // each % shape[axis], minlength=shape[axis])
     held = counts > 0
