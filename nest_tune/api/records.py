@@ -23,8 +23,9 @@ from nest_tune.study.request.settings import storage_url
 from nest_tune.tuning.measure import measure
 
 _IMPORTED = 5000
-_REASONS = 100
 """Records that an import holds at a time."""
+_REASONS = 100
+"""Lines that are wrong of which an import tells why."""
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def _account(words: npt.NDArray[np.uint64], core: VtaCore) -> _Account:
         BareInstruction(high << 64 | low, module)
         for (low, high), module in zip(words.tolist(), modules, strict=True)
     ]
-    apart, empty = _timed(steps, core), _timed([], core)
+    apart, empty = _timed(steps, core), _empty(core)
     traffic = apart.traffic
     return _Account(
         tuple(getattr(traffic, name).data_bytes for name in MEMORIES),
@@ -190,6 +190,12 @@ def _account(words: npt.NDArray[np.uint64], core: VtaCore) -> _Account:
         max(0, traffic.read_beats - empty.traffic.read_beats),
         traffic.write_beats,
     )
+
+
+@lru_cache(maxsize=64)
+def _empty(core: VtaCore) -> TimingResult:
+    """Of a program that does nothing."""
+    return _timed([], core)
 
 
 def _timed(steps: list[BareInstruction], core: VtaCore) -> TimingResult:
