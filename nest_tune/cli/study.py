@@ -78,7 +78,7 @@ def start(
             raise InputError("--fix-input is given without a model", hint="--model MODEL.onnx")
         asked = replace(asked, model=str(fixed_model(Path(asked.model), fix_input)))
     settings = _with_states(resolve(file, asked, os.environ), parse_states(state))
-    _start(_with_end(settings, pick, output), asked, if_exists, dry_run, as_json, verbose)
+    _start(_with_end(settings, pick, output), if_exists, dry_run, as_json, verbose)
 
 
 def _with_end(settings: StudySettings, pick: str | None, output: Path | None) -> StudySettings:
@@ -117,7 +117,6 @@ def _with_states(settings: StudySettings, states: Mapping[str, str]) -> StudySet
 
 def _start(
     settings: StudySettings,
-    asked: StudyRequest,
     if_exists: IfExists,
     dry_run: bool,
     as_json: bool,
@@ -140,7 +139,7 @@ def _start(
     _check_pick(settings.pick, ground.settings)
     _warn(ground)
     study = create_study(storage, ground, if_exists.value, numbered=numbered)
-    _run(ground, storage, study, asked.storage is not None, as_json, verbose)
+    _run(ground, storage, study, as_json, verbose)
 
 
 def _rehearse(settings: StudySettings, if_exists: IfExists, as_json: bool) -> None:
@@ -203,7 +202,7 @@ def resume(
         pick=ended.pick,
         output=ended.output,
     )
-    _run(ground, opened, study, asked.storage is not None, as_json, verbose)
+    _run(ground, opened, study, as_json, verbose)
 
 
 def _check_pick(pick: str, settings: StudySettings) -> None:
@@ -218,16 +217,19 @@ def _run(
     ground: Ground,
     storage: StudyStorage,
     study: StoredStudy,
-    is_named: bool,
     as_json: bool,
     verbose: bool,
 ) -> None:
+    from nest_tune.study.request.settings import storage_url
     from nest_tune.study.running.lifecycle import run_study
     from nest_tune.study.views.documents import result_document
     from nest_tune.study.views.progress import Panel, make_progress
 
     observer = make_progress(ground.settings.objectives, ground.settings.metric, verbose=verbose)
-    with _saved(study.name, storage.url if is_named else None):
+    # Commands that are told name the storage where they would open another one without.
+    usual = storage_url(None, os.environ)
+    told = None if storage.url.reveal() == usual.reveal() else storage.url
+    with _saved(study.name, told):
         try:
             result = run_study(ground, storage, study, observer)
         finally:
@@ -242,7 +244,7 @@ def _run(
 
         print_result(result, chosen, package)
         if chosen is not None:
-            _print_next(study.name, storage.url if is_named else None)
+            _print_next(study.name, told)
     if chosen is None:
         raise typer.Exit(InfeasibleError.exit_code)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -151,3 +152,27 @@ def test_a_start_that_leaves_nothing_behind_tells_no_way_to_go_on(
     storage = StudyStorage(f"sqlite:///{tmp_path}/s.db")
     assert storage.studies() == ()
     storage.close()
+
+
+@pytest.mark.parametrize("by", ["file", "environment"])
+def test_commands_that_are_told_find_the_study(
+    nest_tune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    digits, url = Path("examples/digits").resolve(), f"sqlite:///{tmp_path}/s.db"
+    file = tmp_path / "study.toml"
+    run = ""
+    if by == "file":
+        run = f'[run]\nstorage = "{url}"\n'
+    else:
+        monkeypatch.setenv("NEST_TUNE_STORAGE", url)
+    file.write_text(
+        '[study]\nname = "s"\ntrials = 1\n[target]\nname = "vta"\n'
+        f'[model]\npath = "{digits}/model.onnx"\n[data]\ncalibration = "{digits}/calib.npz"\n{run}'
+    )
+    monkeypatch.chdir(tmp_path)
+    code, out, err = nest_tune("study", "start", str(file))
+    assert code == 0, err
+    (told,) = (line for line in out.splitlines() if line.startswith("why it is so: "))
+    words = shlex.split(told.removeprefix("why it is so: "))
+    assert ("--storage" in words) == (by == "file")
+    assert nest_tune(*words[1:])[0] == 0
