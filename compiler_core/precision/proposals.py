@@ -3,7 +3,7 @@
 The optimum of everything that was measured comes first, then other plans that should be nearly as
 fast, far enough from it to be worth a look; optima of fewer choices, because sums of pairs say
 little where a runtime fuses many operators into one; and what users would take without a search:
-float, and integers for all that has them.
+float, integers for all that has them, and for all products scales that are found as they run.
 """
 
 from __future__ import annotations
@@ -19,12 +19,20 @@ from compiler_core.partition.pairwise import (
 )
 from compiler_core.precision.full_forms import full_forms
 from compiler_core.precision.table import PrecisionTable
-from compiler_core.quantize.precisions import SAME_VALUES, Static, has_weights, precision_of
+from compiler_core.quantize.precisions import (
+    SAME_VALUES,
+    Dynamic,
+    Static,
+    has_weights,
+    precision_of,
+)
+from compiler_core.sums import float_sum
 from compiler_core.units.names import CPU
 
 FLOAT = "float32"
 FULL_INT8 = "int8 throughout"
-MOST_PLANS = 5
+ALL_DYNAMIC = "scales found as it runs, throughout"
+MOST_PLANS = 6
 _APART = 0.05
 """Share of the operators with choices in which plans of one optimum differ."""
 
@@ -121,7 +129,7 @@ class FormatProposer:
     def proposals(self, room: float | None) -> list[PrecisionPlan]:
         """Optima within some noise, the one of all choices first."""
         found: list[PrecisionPlan] = []
-        for number in range(MOST_PLANS - 2):
+        for number in range(MOST_PLANS - 3):
             plan = self.best(f"optimum {number + 1}", room, apart_from=found)
             if plan is None:
                 break
@@ -134,6 +142,8 @@ class FormatProposer:
             plan = self.best(name, room, allowed=allowed)
             if plan is not None:
                 found.append(plan)
+        if places := self._all_dynamic():
+            found.append(self.given(ALL_DYNAMIC, places))
         known: list[Mapping[str, str]] = [{}, *(plan.places for plan in self.throughout())]
         apart = []
         for plan in found:
@@ -141,6 +151,28 @@ class FormatProposer:
                 known.append(plan.places)
                 apart.append(plan)
         return apart
+
+    def _all_dynamic(self) -> dict[str, str]:
+        """Scales found as it runs for every product that has them, all per tensor or all per
+        channel.
+
+        Products that read one tensor find its scale once: what they cost alone tells too much.
+        """
+        forms = []
+        for per_channel in (False, True):
+            form = {
+                name: place
+                for name, times in self.table.singles.items()
+                for place in times
+                if precision_of(place) == Dynamic(per_channel)
+            }
+            forms.append(form)
+        return min(forms, key=self._alone_us)
+
+    def _alone_us(self, places: Mapping[str, str]) -> tuple[int, float]:
+        """Of a form: as many operators as may be, then the sum of what they take alone."""
+        singles = self.table.singles
+        return -len(places), float_sum(singles[name][place] for name, place in places.items())
 
     def _only_weighted(self) -> dict[str, tuple[str, ...]]:
         """Places where operators between weighted ones stay float, but for those that only move."""

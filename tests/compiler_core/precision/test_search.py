@@ -19,7 +19,13 @@ from compiler_core.precision.clock_timer import ClockTimer
 from compiler_core.precision.explained import explained
 from compiler_core.precision.full_forms import full_forms
 from compiler_core.precision.parts import neighbours, part_inputs, parts_of
-from compiler_core.precision.proposals import FLOAT, FULL_INT8, FormatProposer, PrecisionPlan
+from compiler_core.precision.proposals import (
+    ALL_DYNAMIC,
+    FLOAT,
+    FULL_INT8,
+    FormatProposer,
+    PrecisionPlan,
+)
 from compiler_core.precision.search import PrecisionSearch
 from compiler_core.precision.table import costs_of, measure_table, table_of
 from compiler_core.precision.verified import PlanTime, VerifiedPlan, fastest
@@ -114,6 +120,23 @@ def test_optima_cost_least(known: Known) -> None:
     )
     none = with_room.best("none", 0.0)
     assert none is None or none.places == {}
+
+
+def test_scales_found_as_products_run_are_tried_whole_though_each_alone_seems_slow(
+    known: Known,
+) -> None:
+    """Products that read one tensor find its scale once; alone each pays for it."""
+    model, profile = known
+    table = measure_table(model.graph, profile.ranges(), RuleTimer())
+    singles = {
+        name: {p: 100.0 * time if ":d8" in p else time for p, time in times.items()}
+        for name, times in table.singles.items()
+    }
+    able = {name for name, times in singles.items() if any(":d8" in place for place in times)}
+    plans = FormatProposer(replace(table, singles=singles)).proposals(None)
+    found = [plan.places for plan in plans if plan.name == ALL_DYNAMIC]
+    assert [set(places) for places in found] == ([able] if able else [])
+    assert all(len(set(places.values())) == 1 for places in found)
 
 
 @pytest.mark.parametrize("limit", [1.0, 1e-4, 0.0])
