@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from compiler_core.compile.compile import CompiledModel, compile_model
-from compiler_core.compile.sources import FloatModel, QuantizedModel, quantize_model
+from compiler_core.compile.sources import (
+    FloatModel,
+    QuantizedModel,
+    assignment_of,
+    quantize_model,
+)
 from compiler_core.configuration.configuration import Configuration, Scheme
 from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.apply import float_layers
+from compiler_core.quantize.apply import apply_profile, float_layers
+from compiler_core.quantize.behind_selections import measure_plan
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.good_enough import worst
+from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.ladder import FIRST, FLOAT, RUNGS
 from compiler_core.quantize.ladder_record import Quality
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import QualityMeter
+from compiler_core.quantize.rebuild import apply_exponents
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.quantize.unit_arithmetics import Computing
+from compiler_core.quantize.unseen import reason_unseen
 from compiler_core.targets.integer_units import target_arithmetic
 from nest_tune.stores.reconstruction_store import stored_reconstruction
 
@@ -64,11 +73,38 @@ def quantize(
         return found
     try:
         meter = QualityMeter(model.graph, samples, threads=threads)
-        quality = worst(meter.measure(found.quantized))
+        measured = measure_plan(
+            meter,
+            model.graph,
+            assignment_of(model, configuration, arithmetic),
+            lambda places: _elsewhere(model, configuration, profile, places, arithmetic),
+            found.quantized,
+        )
+        quality = worst(measured)
     except InputError:
         quality = None
     scheme = replace(found.configuration.scheme, quality=quality)
     return replace(found, configuration=replace(found.configuration, scheme=scheme))
+
+
+def _elsewhere(
+    model: FloatModel,
+    configuration: Configuration,
+    profile: Profile,
+    places: Mapping[str, str],
+    arithmetic: Computing | None,
+) -> QuantizedGraph:
+    """The quantized graph under another plan: exponents that the configuration holds where they
+    have a tensor there, and as its scheme finds them where they have none."""
+    scheme = configuration.scheme.quantization()
+    kept = stored_reconstruction(profile, scheme)
+    found = apply_profile(model.graph, places, profile, scheme, kept, arithmetic).quantized
+    wanted = configuration.scheme.exponents
+    if not wanted or scheme.needs_statistics:
+        return found
+    own = {name: tensor.exponent for name, tensor in found.tensors.items()}
+    own |= {name: exponent for name, exponent in wanted.items() if name in own}
+    return apply_exponents(model.graph, places, own, scheme, arithmetic).quantized
 
 
 def with_first_latency(
@@ -104,7 +140,12 @@ def with_first_latency(
 
 
 def compile_warnings(
-    configuration: Configuration, model: FloatModel, profile: Profile
+    configuration: Configuration,
+    model: FloatModel,
+    profile: Profile,
+    arithmetic: Computing | None = None,
+    *,
+    threads: int = 1,
 ) -> tuple[str, ...]:
     """What makes the result doubtful, one line each.
 
@@ -112,8 +153,37 @@ def compile_warnings(
         configuration: With a decided scheme.
         model: What is compiled.
         profile: Statistics of the calibration data.
+        arithmetic: Of the NPUs; by default one of the usual kind.
+        threads: Threads of onnxruntime.
+
+    Raises:
+        InputError: The plan does not fit the model.
     """
-    return tuple(_warnings(configuration, model, profile))
+    unseen = _unseen(configuration, model, profile, arithmetic, threads)
+    return (*_warnings(configuration, model, profile), *unseen)
+
+
+def _unseen(
+    configuration: Configuration,
+    model: FloatModel,
+    profile: Profile,
+    arithmetic: Computing | None,
+    threads: int,
+) -> Iterator[str]:
+    """Where the untuned default is good enough on the samples that it was chosen by alone."""
+    ladder = configuration.scheme.ladder
+    if ladder is None or not ladder.good_enough:
+        return
+    places, scheme = assignment_of(model, configuration, arithmetic), configuration.scheme
+    reason = reason_unseen(
+        model.graph, places, profile, scheme.quantization(), arithmetic, threads=threads
+    )
+    if reason:
+        yield (
+            f"{profile.samples} calibration samples may be too few: with ranges of the first half, "
+            f"{reason} on the second half; more of them, as different as what the model will "
+            "see, find the ranges"
+        )
 
 
 def _warnings(configuration: Configuration, model: FloatModel, profile: Profile) -> Iterator[str]:

@@ -160,6 +160,22 @@ def test_what_is_computed_behind_a_selection_is_judged_too(tmp_path) -> None:
     assert any(behind & names for names in sets)
 
 
+def test_a_given_scheme_is_measured_behind_a_selection_too(tmp_path) -> None:
+    _, profile, _ = _router(tmp_path, uneven=4.0)
+    config, made = tmp_path / "scheme.toml", []
+    config.write_text('schema = "nest-tune/config/1"\n[scheme.decisions]\ngranularity = "tensor"\n')
+    for given in (config, tmp_path / "0" / "config.toml"):  # its decisions, and its exponents
+        output = tmp_path / str(len(made))
+        made.append(
+            nest_tune.compile(
+                tmp_path / "router.onnx", "vta", output, config=given, calibration=profile.inputs
+            )
+        )
+    assert [item.quality.output for item in made] == ["y", "y"]
+    assert made[0].quality == made[1].quality
+    assert made[0].quality.sqnr_db < 10
+
+
 def test_what_is_good_behind_a_selection_is_judged_by_what_it_reads(tmp_path) -> None:
     graph, profile, places = _router(tmp_path, uneven=0.0)
     found = climb(graph, places, profile)

@@ -1,0 +1,72 @@
+"""How good a scheme is on samples that its ranges were not found on.
+
+What calibration samples lose says nothing of others where there are too few of them: ranges grow
+with every sample, and what lies outside of them is clipped. So the ranges of the first half of the
+samples are tried on the second half. They are those of fewer samples than the model gets; what is
+lost by them is more than what will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import choose
+from compiler_core.quantize.apply import apply_scheme
+from compiler_core.quantize.behind_selections import measure_plan
+from compiler_core.quantize.good_enough import reason_against, shortfall
+from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.quantize.profile import Profile
+from compiler_core.quantize.quality import QualityMeter
+from compiler_core.quantize.scheme import CalibrationSize, QuantizationScheme, WeightRounding
+from compiler_core.quantize.unit_arithmetics import Computing
+
+_MARGIN = 3.0
+"""What may be lacking by ranges of half as many samples, in dB and percent of agreement."""
+
+
+def reason_unseen(
+    graph: Graph,
+    assignment: Mapping[str, str],
+    profile: Profile,
+    scheme: QuantizationScheme,
+    arithmetic: Computing | None = None,
+    *,
+    threads: int = 1,
+) -> str:
+    """Why a scheme is not good enough on samples that its ranges were not found on.
+
+    Args:
+        graph: The float graph, simplified.
+        assignment: Unit per node.
+        profile: Statistics of that graph, with its samples.
+        scheme: What is good enough on these samples. Weights are rounded to the nearest: those that
+            are fitted to samples are tried on others where they are chosen.
+        arithmetic: Of the NPUs; by default one of the usual kind.
+        threads: Threads of onnxruntime.
+
+    Returns:
+        Nothing where it is good enough, or nearly so; or where that cannot be told.
+    """
+    size, samples = CalibrationSize.HALF, profile.first()
+    if samples is None:
+        return ""
+    used = size.samples(profile.samples, profile.batch) // profile.batch
+    runs = profile.samples // profile.batch
+    if used == runs or scheme.calibration is not CalibrationSize.ALL:
+        return ""
+    scheme = replace(scheme, weight_rounding=WeightRounding.NEAREST)
+    ranges, known = profile.ranges(size), profile.first(size)
+
+    def applied(places: Mapping[str, str]) -> QuantizedGraph:
+        return apply_scheme(graph, places, ranges, scheme, known, arithmetic=arithmetic).quantized
+
+    try:
+        meter = QualityMeter(graph, choose(graph, samples, range(used, runs)), threads=threads)
+        outputs = measure_plan(meter, graph, assignment, applied)
+    except InputError:
+        return ""
+    lacking = max(map(shortfall, outputs), default=0.0)
+    return reason_against(outputs) if lacking > _MARGIN else ""
