@@ -28,6 +28,7 @@ _BLOCK_BYTES = 1 << 29
 """Bytes of tensors that are computed at the same time; samples and tensors are split to fit."""
 _CHANNELS_MAX = 1 << 24
 """Channels of all tensors together; each takes 24 bytes."""
+_PRODUCTS = ("MatMul", "Gemm", "Einsum")
 
 
 def calibrate(
@@ -84,7 +85,8 @@ def gather(
     inner = [name for name in tensors if name not in graph.inputs]
     groups, largest = _groups(graph, inner)
     sessions = [FloatSession(graph, g, inputs=graph.inputs, threads=threads) for g in groups]
-    running = {name: RunningStatistics(_axes(graph, name)) for name in tensors}
+    widths = _widths(graph)
+    running = {name: RunningStatistics(_axes(graph, name, widths)) for name in tensors}
     found: dict[int, dict[str, TensorRange]] = {}
     unbounded: set[str] = set()
     # onnxruntime takes a fixed batch of more than one as it is and no multiple of it.
@@ -142,10 +144,10 @@ def _groups(graph: Graph, tensors: Sequence[str]) -> tuple[list[list[str]], int]
 
 def _check_channels(graph: Graph, tensors: Sequence[str]) -> None:
     """Refuses statistics that would take more memory than the tensors themselves."""
-    total = 0
+    total, widths = 0, _widths(graph)
     for name in tensors:
         shape = graph.types[name].shape or ()
-        total += sum(shape[axis] or 0 for axis in _axes(graph, name))
+        total += sum(shape[axis] or 0 for axis in _axes(graph, name, widths))
         if total > _CHANNELS_MAX:
             raise InputError(
                 f"tensor {name!r} of shape {shape}: {total} channels, with those of the tensors "
@@ -154,10 +156,22 @@ def _check_channels(graph: Graph, tensors: Sequence[str]) -> None:
             )
 
 
-def _axes(graph: Graph, tensor: str) -> tuple[int, ...]:
-    """Axes that may be the channels of an operator: the first, and the last of a token matrix."""
-    rank = len(graph.types[tensor].shape or ())
-    axes = {1} if rank > 1 else set()
-    if rank == 3 or tensor in graph.inputs:
-        axes.add(rank - 1)
+def _axes(graph: Graph, tensor: str, widths: Collection[int]) -> tuple[int, ...]:
+    """Axes that may be the channels of an operator: the first, and the last of a token matrix.
+
+    That is as wide as something is that multiplies tokens; steps of a signal are no channels."""
+    shape = graph.types[tensor].shape or ()
+    axes = {1} if len(shape) > 1 else set()
+    if tensor in graph.inputs or (len(shape) == 3 and shape[-1] in widths):
+        axes.add(len(shape) - 1)
     return tuple(sorted(axes - {0}))
+
+
+def _widths(graph: Graph) -> frozenset[int]:
+    """Sizes of the axes of constants, and of the last ones of what is multiplied."""
+    found = {size for array in graph.constants.values() for size in array.shape}
+    for node in graph.nodes:
+        if node.op in _PRODUCTS:
+            known = (graph.types.get(name) for name in (*node.inputs, *node.outputs))
+            found |= {item.shape[-1] or 0 for item in known if item is not None and item.shape}
+    return frozenset(found)

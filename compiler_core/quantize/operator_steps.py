@@ -347,20 +347,22 @@ def choose_channels(work: StepBuilder, node: Node) -> None:
     positions = source.positions(work.layouts.shape(node.inputs[0]))
     wanted = np.take(positions, taken, axis - 1)
     channels, height, width = source.chw
-    own, pixel = wanted // (height * width), wanted % (height * width)
-    chosen, first, number = np.unique(own, return_index=True, return_inverse=True)
+    own, pixel = np.divmod(wanted, height * width)
     there, here = (
-        np.bincount(part.reshape(-1) // (height * width), minlength=channels)[chosen]
-        for part in (positions, wanted)
+        np.bincount(part.reshape(-1), minlength=channels)
+        for part in (positions // (height * width), own)
     )
-    if (there != here).any():
+    chosen = np.flatnonzero(here)
+    if (there != here)[chosen].any():
         raise MisfitError(f"'{node.output}' lies in parts of the channels of '{node.inputs[0]}'")
-    order = np.argsort(np.argsort(first))  # as the model has them
+    first, order = np.empty((2, channels), np.int64)
+    first[own.reshape(-1)[::-1]] = np.arange(own.size)[::-1]
+    order[chosen] = np.argsort(np.argsort(first[chosen]))  # as the model has them
     weight = np.zeros((len(chosen), channels, 1, 1))
-    weight[order, chosen] = 1.0
+    weight[order[chosen], chosen] = 1.0
     step = _depthwise(work, node, source, ConvKind.COPY)
     step = replace(step, weight=weight, bias=np.zeros(len(weight)), groups=1)
-    index = order[number.reshape(wanted.shape)] * (height * width) + pixel
+    index = order[own] * (height * width) + pixel
     chw = (len(chosen), height, width)
     work.emit(step, node.output, chw, laid_out(index, chw))
 

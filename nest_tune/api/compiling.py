@@ -234,9 +234,7 @@ def compile(  # noqa: A001 - the verb of the command line
             progress=progress,
             pinned=is_planned or where is not None,
         )
-        warnings = compile_warnings(
-            configuration, source, statistics, arithmetic, threads=threads
-        )
+        warnings = compile_warnings(configuration, source, statistics, arithmetic, threads=threads)
     progress(f"quantizing: {len(source.graph.nodes)} nodes")
     quantized = quantize(source, configuration, statistics, arithmetic, threads=threads)
     compiled = compile_model(quantized, chip, progress=progress)

@@ -171,3 +171,21 @@ def test_statistics_of_too_many_channels_are_refused(network, monkeypatch):
     monkeypatch.setattr("compiler_core.quantize.calibration._CHANNELS_MAX", 20)
     with pytest.raises(InputError, match=r"channels, with those of the tensors before it; .* 20"):
         profile_model(network, {"x": x}, [2])
+
+
+def test_the_steps_of_a_signal_are_no_channels(plain):
+    """A signal's last axis is time; that of tokens is what products mix."""
+    build, draw = plain.GraphBuilder(x=(2, 50)), np.random.default_rng(0)
+    kernel, weight = (draw.standard_normal(s).astype("f4") for s in ((8, 2, 3), (8, 5)))
+    build.add("Conv", ["x", build.constant("k", kernel)], "h", (8, 50), pads=(1, 1))
+    build.add("Transpose", ["h"], "tokens", (50, 8), perm=(0, 2, 1))
+    build.add("MatMul", ["tokens", build.constant("w", weight)], "y", (50, 5))
+    graph = build.build("y")
+    samples = {"x": draw.standard_normal((3, 2, 50)).astype("f4")}
+    ranges = profile_model(graph, samples).ranges()
+    assert {name: {*known.channels} for name, known in ranges.items()} == {
+        "x": {1, 2},
+        "h": {1},
+        "tokens": {1, 2},
+        "y": {1, 2},
+    }
