@@ -162,4 +162,4 @@ def require_files(result: StudyResult) -> None:
         ("--evaluation", named.evaluation),
     ):
         if file is not None:
-            replace(file, option=f"nest-tune study resume {result.study.name} {option}").found()
+            replace(file, option=f"nest-tune study resume {result.study.word} {option}").found()

@@ -127,6 +127,10 @@ class JointSpace:
         ] = [(block, {}, part.estimate) for block, part in placed if isinstance(part, Estimating)]
         self._pricing = [(block, part.price) for block, part in placed if isinstance(part, Pricing)]
 
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{part.name}: {len(part.parameters)} decisions" for part in self.parts)
+        return f"JointSpace({parts}; {self.product_size:.3g} points)"
+
     @cached_property
     def digest(self) -> str:
         """Key of the space: names and tables of its parameters."""

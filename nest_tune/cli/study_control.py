@@ -50,7 +50,7 @@ def delete(
     study = None if is_damaged else require_idle(opened.find(name))
     if not yes:
         if not sys.stdin.isatty():
-            raise InputError(f"study delete {name}: nobody to ask", hint="add --yes")
+            raise InputError(f"study {name!r}: nobody to ask about it", hint="add --yes")
         typer.confirm(f"Delete study {name} with all its trials?", abort=True)
     if study is None:
         opened.drop(name)

@@ -86,7 +86,7 @@ def print_first_failure(result: StudyResult) -> bool:
         f"{failed.message}",
         soft_wrap=True,
     )
-    out.print(f"more of it: nest-tune study show {result.study.name}:{failed.number}")
+    out.print(f"more of it: nest-tune study show {result.study.word}:{failed.number}")
     return True
 
 
@@ -140,7 +140,7 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
     text = decisions_text(
         decisions_of(result, chosen),
         _MOST_DECISIONS,
-        f"nest-tune study show {result.study.name}:{chosen.number}",
+        f"nest-tune study show {result.study.word}:{chosen.number}",
     )
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)
     _print_gains(result, chosen)

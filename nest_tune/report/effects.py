@@ -97,7 +97,7 @@ def effects(
         tuple(rows),
         tuple(limit_text(binding, result) for binding in found.bindings),
         tuple(row.decision for row in rows if row.verdict == Verdict.BETTER.value),
-        left_out_text(found.effects, f"nest-tune study explain {result.study.name}"),
+        left_out_text(found.effects, f"nest-tune study explain {result.study.word}"),
         found.interrupted,
     )
 

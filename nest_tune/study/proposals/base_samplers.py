@@ -33,11 +33,16 @@ def suggest(problem: SearchProblem, trial: optuna.Trial) -> Point:
         trial: Of a study of Optuna's; it is asked for every decision by name.
 
     Raises:
+        TrialPruned: The decisions do not go together, as where some were enqueued: an optimization
+            goes on with the next trial.
         ValueError: The trial has tried another space before.
     """
     spread = distributions_of(problem.space)
     found = {name: trial.suggest_categorical(name, d.choices) for name, d in spread.items()}
-    return domain_of(problem.space).point(found)
+    point = domain_of(problem.space).point(found)
+    if not problem.space.is_legal(point):
+        raise optuna.TrialPruned("the decisions of this trial do not go together")
+    return point
 
 
 _PROPOSED = "nest_tune:point"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from compiler_core.errors import InputError, MissingDependencyError
 from nest_tune.study.proposals.offered import Offered, distributions_of
 from nest_tune.study.proposals.optuna_arguments import parameters_of, with_objects
 from nest_tune.study.proposals.problem import SearchProblem
+from nest_tune.study.proposals.sampler_warnings import warnings_once
 
 Make = Callable[..., optuna.samplers.BaseSampler]
 """A class of samplers, or what makes one."""
@@ -76,8 +76,7 @@ def make_sampler(
     if _SPACE in known and _SPACE not in given:
         given[_SPACE] = _space(problem, make, numbers=numbers)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with warnings_once(problem.sampler):
             made = make(**given)
     except ImportError as error:
         raise lacking(problem, error) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import optuna
@@ -13,6 +12,7 @@ from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.optuna_making import Make, lacking, make_sampler
 from nest_tune.study.proposals.problem import ATTEMPTS, Asked, SearchProblem, stream_seed
 from nest_tune.study.proposals.sampler_traits import Traits, hears_results, traits_of
+from nest_tune.study.proposals.sampler_warnings import warnings_once
 from nest_tune.study.proposals.view import SAMPLER, InMemoryStudy
 from nest_tune.study.trial import Point
 
@@ -76,8 +76,7 @@ class OptunaProposer:
         view = self._view(number)
         before = view.study_attributes()
         sampler = self._sampler(number, 0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with warnings_once(self._problem.sampler):
             trial = view.begin(sampler)
             for attempt in range(ATTEMPTS):
                 if attempt:

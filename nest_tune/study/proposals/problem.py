@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from compiler_core.files.plain import to_plain
+from nest_tune.study.domain import Choice, Domain
 from nest_tune.study.request.goals import Limit, Objective, TrialMetric, aims_of
 from nest_tune.study.trial import Point
 from search_spaces.joint import JointSpace
@@ -54,6 +56,27 @@ class SearchProblem:
         """The first cost that is to be small; the latency where there is none."""
         aims = aims_of(self.objectives, self.limits)
         return aims[0] if aims else TrialMetric.LATENCY_MS
+
+    def __repr__(self) -> str:
+        sought = ", ".join(
+            f"{goal.direction.value} {goal.name or goal.metric.value}" for goal in self.objectives
+        )
+        return f"SearchProblem({sought}; {self.space!r})"
+
+    @property
+    def choices(self) -> dict[str, tuple[Choice, ...]]:
+        """What each decision may be, by name: as trials of Optuna's show it."""
+        domain = self._domain
+        rows = zip(domain.names, domain.choices, self.space.admitted, strict=True)
+        return {name: tuple(found[i] for i in indices) for name, found, indices in rows}
+
+    def decisions(self, point: Point) -> dict[str, Choice]:
+        """A point by the names and values of its decisions: what ``study.enqueue_trial`` takes."""
+        return self._domain.params(point)
+
+    @property
+    def _domain(self) -> Domain:
+        return Domain([(p.name, to_plain(p.values)) for p in self.space.parameters])
 
     def price(self, point: Point) -> float | None:
         """What the parts of the space tell of :attr:`cost`; ``None`` where they cannot."""

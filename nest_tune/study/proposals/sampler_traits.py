@@ -28,6 +28,7 @@ from nest_tune.study.proposals.offered import wants_numbers
 from nest_tune.study.proposals.optuna_arguments import parameters_of
 from nest_tune.study.proposals.optuna_making import Make, make_sampler
 from nest_tune.study.proposals.problem import SearchProblem
+from nest_tune.study.proposals.sampler_warnings import tell_once
 from nest_tune.study.proposals.view import InMemoryStudy
 from nest_tune.study.trial import OuterTrial
 
@@ -91,8 +92,10 @@ def _found(problem: SearchProblem, make: Make) -> Traits:
         return usual
     trials = made_up_trials(problem, _TRIALS + 1)
     tried = [_Trying(problem, make, trials, numbers=numbers) for numbers in (False, True)]
-    # Where both fail, made-up results may be the reason: it is told when a trial is proposed.
+    # Where both fail, made-up results may be the reason: it is told, and not refused.
     best = max(tried, key=lambda one: one.together)
+    if best.failure:
+        tell_once(problem.sampler, f"failed with made-up results: {best.failure}")
     return Traits(best.numbers, usual.keeps_state or best.keeps_state)
 
 
@@ -107,6 +110,7 @@ class _Trying:
 
     Attributes:
         together: How many decisions it has chosen together for the second; -1 where it failed.
+        failure: With what; empty where it did not.
         keeps_state: Whether it carries something from the first to the second.
     """
 
@@ -114,6 +118,7 @@ class _Trying:
         self, problem: SearchProblem, make: Make, trials: Sequence[OuterTrial], *, numbers: bool
     ) -> None:
         self.numbers, self.together, self.keeps_state = numbers, -1, False
+        self.failure = ""
         self._problem = replace(problem)
         try:
             one, other = (make_sampler(problem, make, seed, numbers=numbers) for seed in (1, 2))
@@ -123,7 +128,8 @@ class _Trying:
             self._propose(other, trials, told=1)
         except NestTuneError:
             raise
-        except Exception:  # whatever a sampler does
+        except Exception as error:  # whatever a sampler does
+            self.failure = f"{type(error).__name__}: {error}"
             return
         grown = own_state(one)
         by_seed = {name for name in born if born[name] != others.get(name)}

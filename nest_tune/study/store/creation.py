@@ -28,7 +28,6 @@ from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.marks import marks_of
 from nest_tune.study.store.naming import named
 from nest_tune.study.store.networks import helped_operators
-from nest_tune.study.store.replacing import BESIDE
 from nest_tune.study.store.result import load_result
 from nest_tune.study.store.resume import (
     check_file,
@@ -37,7 +36,7 @@ from nest_tune.study.store.resume import (
     stored_settings,
 )
 from nest_tune.study.store.storage import StudyStorage
-from nest_tune.study.store.stored_study import StoredStudy
+from nest_tune.study.store.stored_study import BESIDE, StoredStudy
 from nest_tune.user_modules import working_folder
 
 
@@ -60,7 +59,7 @@ def create_study(
     if found is not None and if_exists != "fail" and found.is_running:
         raise InputError(
             f"study {found.name!r} is running in process {found.owner}",
-            hint=f"nest-tune study cancel {found.name}",
+            hint=f"nest-tune study cancel {found.word}",
         )
     if found is None or if_exists != "resume":
         require_sampler(ground.problem)
@@ -69,6 +68,7 @@ def create_study(
     if found is None or if_exists == "fail":
         return _created(storage, ground, again=_RETRIES if numbered else 0)
     check_unchanged(found, ground)
+    found = storage.own(found)
     _check_records(storage, ground, found)
     before = stored_settings(found)
     settings = replace(

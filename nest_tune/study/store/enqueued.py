@@ -45,4 +45,4 @@ def enqueued(
 
 
 def _key(study: StoredStudy, place: int) -> str:
-    return digest(("enqueued", study.mark, study.name, study.created_s, place), 32)
+    return digest(("enqueued", study.mark, study.created_s, place), 32)

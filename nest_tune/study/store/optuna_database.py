@@ -39,7 +39,6 @@ from nest_tune.study.store.optuna_tables import (
 )
 from nest_tune.study.store.trial_document import KEY
 
-METRIC_NAMES = "study:metric_names"
 CONSTRAINT = "constraints:"
 """Beginning of the names of constraints among the attributes of Optuna's trials."""
 
@@ -67,33 +66,59 @@ class OptunaDatabase:
             for index, direction in enumerate(study.directions)
         ]
         connection.execute(DIRECTIONS.insert(), rows)
-        attributes = {METRIC_NAMES: list(study.metrics), KEY: study.mark}
-        connection.execute(STUDY_SYSTEM.insert(), _attributes("study_id", number, attributes))
-        if study.facts:
-            connection.execute(STUDY_USER.insert(), _attributes("study_id", number, study.facts))
+        for table, attributes in _shown(study).items():
+            connection.execute(table.insert(), _attributes("study_id", number, attributes))
         return number
 
+    def claim(self, connection: sql.Connection, key: StudyKey, study: NewStudy) -> None:
+        for table, attributes in _shown(study).items():
+            query = sql.select(table.c.key, table.c.value_json)
+            mine = table.c.study_id == key.number
+            found = connection.execute(query.where(mine)).all()
+            there = {row.key: row.value_json for row in found}
+            rows = [
+                row
+                for row in _attributes("study_id", key.number, attributes)
+                if there.get(row["key"]) != row["value_json"]
+            ]
+            if rows:
+                names = [row["key"] for row in rows]
+                connection.execute(table.delete().where(mine, table.c.key.in_(names)))
+                connection.execute(table.insert(), rows)
+
     def present(self, connection: sql.Connection) -> Mapping[StudyKey, str]:
-        query = (
-            sql.select(STUDIES.c.study_id, STUDIES.c.study_name, STUDY_SYSTEM.c.value_json)
-            .join(STUDY_SYSTEM, STUDY_SYSTEM.c.study_id == STUDIES.c.study_id)
-            .where(STUDY_SYSTEM.c.key == KEY)
-        )
-        found = {}
-        for number, name, mark in connection.execute(query):
-            if isinstance(mark, str) and isinstance(name, str):
-                found[StudyKey(number, mark.strip('"'))] = name
-        return found
+        found: dict[int, tuple[str, str]] = {}
+        for table in (STUDY_USER, STUDY_SYSTEM):  # the second one counts
+            query = (
+                sql.select(STUDIES.c.study_id, STUDIES.c.study_name, table.c.value_json)
+                .join(table, table.c.study_id == STUDIES.c.study_id)
+                .where(table.c.key == KEY)
+            )
+            for number, name, mark in connection.execute(query):
+                if isinstance(mark, str) and isinstance(name, str):
+                    found[number] = mark.strip('"'), name
+        return {StudyKey(number, mark): name for number, (mark, name) in sorted(found.items())}
 
     def all_names(self, connection: sql.Connection) -> Sequence[str]:
         rows = connection.execute(sql.select(STUDIES.c.study_name)).scalars()
         return [name for name in rows if isinstance(name, str)]
 
     def holds(self, connection: sql.Connection, key: StudyKey) -> bool:
-        query = sql.select(STUDY_SYSTEM.c.value_json).where(
-            STUDY_SYSTEM.c.study_id == key.number, STUDY_SYSTEM.c.key == KEY
+        for table in (STUDY_SYSTEM, STUDY_USER):
+            mine = (table.c.study_id == key.number, table.c.key == KEY)
+            mark = connection.execute(sql.select(table.c.value_json).where(*mine)).scalar()
+            if mark is not None:
+                return bool(mark == json.dumps(key.mark))
+        return False
+
+    def has_trials(self, connection: sql.Connection, name: str) -> bool:
+        query = (
+            sql.select(TRIALS.c.trial_id)
+            .join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
+            .join(TRIAL_SYSTEM, TRIAL_SYSTEM.c.trial_id == TRIALS.c.trial_id)
+            .where(STUDIES.c.study_name == name, TRIAL_SYSTEM.c.key == KEY)
         )
-        return connection.execute(query).scalar() == json.dumps(key.mark)
+        return connection.execute(query.limit(1)).first() is not None
 
     def delete(self, connection: sql.Connection, key: StudyKey) -> None:
         if not self.holds(connection, key):
@@ -273,6 +298,11 @@ def number_of(stored: Any) -> int | None:
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return number if type(number) is int else None
+
+
+def _shown(study: NewStudy) -> dict[sql.Table, Mapping[str, Any]]:
+    """Attributes of a study by the table that they stand in."""
+    return {STUDY_SYSTEM: study.system, STUDY_USER: study.user}
 
 
 def _attributes(owner: str, number: int, values: Mapping[str, Any]) -> list[dict[str, Any]]:

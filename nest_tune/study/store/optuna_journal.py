@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from compiler_core.errors import StorageLostError
 from compiler_core.files.whole_file import write_atomically
-from nest_tune.study.store.optuna_database import CONSTRAINT, METRIC_NAMES, number_of
+from nest_tune.study.store.optuna_database import CONSTRAINT, number_of
 from nest_tune.study.store.optuna_lines import (
     Operation,
     add_whole,
@@ -60,9 +60,14 @@ class _Trial:
 @dataclass
 class _Study:
     name: str
-    mark: Any = None
+    system: dict[str, Any] = field(default_factory=dict)
+    user: dict[str, Any] = field(default_factory=dict)
     trials: list[int] = field(default_factory=list)
     numbers: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> Any:
+        return self.system.get(KEY, self.user.get(KEY))
 
 
 class OptunaJournal:
@@ -79,6 +84,7 @@ class OptunaJournal:
         self._path = path
         self._worker = f"{uuid.uuid4()}-0"
         self._identity: tuple[int, int] | None = None
+        self._moved: dict[StudyKey, int] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -95,15 +101,26 @@ class OptunaJournal:
                 raise NameTakenError(study.name)
         number = self._next_study
         directions = [_DIRECTIONS[name] for name in study.directions]
-        system = {METRIC_NAMES: list(study.metrics), KEY: study.mark}
-        self._append(
-            [
-                self._line(Operation.CREATE_STUDY, study_name=study.name, directions=directions),
-                *(self._of_study(number, "system", name, value) for name, value in system.items()),
-                *(self._of_study(number, "user", name, v) for name, v in study.facts.items()),
-            ]
-        )
+        made = self._line(Operation.CREATE_STUDY, study_name=study.name, directions=directions)
+        self._append([made, *self._attributes(number, _Study(study.name), study)])
         return number
+
+    def claim(self, _connection: sql.Connection, key: StudyKey, study: NewStudy) -> None:
+        number, there = self._study(key)
+        if lines := self._attributes(number, there, study):
+            self._append(lines)
+
+    def _attributes(self, number: int, there: _Study, study: NewStudy) -> list[dict[str, Any]]:
+        """Lines of the attributes that a study has otherwise, or not."""
+        return [
+            self._of_study(number, kind, name, value)
+            for kind, known, wanted in (
+                ("system", there.system, study.system),
+                ("user", there.user, study.user),
+            )
+            for name, value in wanted.items()
+            if known.get(name) != value
+        ]
 
     def present(self, _connection: sql.Connection) -> Mapping[StudyKey, str]:
         return {
@@ -118,10 +135,16 @@ class OptunaJournal:
     def holds(self, _connection: sql.Connection, key: StudyKey) -> bool:
         return self._number(key) is not None
 
+    def has_trials(self, _connection: sql.Connection, name: str) -> bool:
+        return any(s.name == name and s.numbers for s in self._read().values())
+
     def _number(self, key: StudyKey) -> int | None:
-        """Number of a study by now: one that was renamed has another one."""
-        marked = (number for number, study in self._read().items() if study.mark == key.mark)
-        return next(marked, None)
+        """Number of a study by now: one that was renamed here has another one."""
+        studies = self._read()
+        for number in (self._moved.get(key, key.number), key.number):
+            if number in studies and studies[number].mark == key.mark:
+                return number
+        return None
 
     def _study(self, key: StudyKey) -> tuple[int, _Study]:
         number = self._number(key)
@@ -148,6 +171,7 @@ class OptunaJournal:
         made = self._line(Operation.CREATE_STUDY, study_name=study.name, directions=directions)
         deleted = [self._line(Operation.DELETE_STUDY, study_id=n) for n in (*old, number)]
         lines = moved_lines(self._path, {number: fresh}, trials)
+        self._moved[key] = fresh
         self._append([*deleted, made, *({**line, "worker_id": self._worker} for line in lines)])
         return fresh
 
@@ -350,9 +374,11 @@ class OptunaJournal:
         elif operation == Operation.DELETE_STUDY:
             self._studies.pop(line["study_id"], None)
         elif operation == Operation.SET_STUDY_SYSTEM_ATTR:
-            study = self._studies.get(line["study_id"])
-            if study is not None and KEY in line["system_attr"]:
-                study.mark = line["system_attr"][KEY]
+            if (study := self._studies.get(line["study_id"])) is not None:
+                study.system.update(line["system_attr"])
+        elif operation == Operation.SET_STUDY_USER_ATTR:
+            if (study := self._studies.get(line["study_id"])) is not None:
+                study.user.update(line["user_attr"])
         elif operation == Operation.CREATE_TRIAL:
             self._create(line)
         elif operation == Operation.SET_TRIAL_STATE_VALUES:

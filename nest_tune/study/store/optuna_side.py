@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 import sqlalchemy as sql
 
+from nest_tune.study.store.trial_document import KEY
+
+METRIC_NAMES = "study:metric_names"
 Stored = str | Mapping[str, Any]
 """A document as a storage gives it: its text, or what JSON makes of it."""
 
@@ -34,6 +37,16 @@ class NewStudy:
     directions: Sequence[str]
     metrics: Sequence[str]
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def system(self) -> Mapping[str, Any]:
+        """Its system attributes."""
+        return {METRIC_NAMES: list(self.metrics), KEY: self.mark}
+
+    @property
+    def user(self) -> Mapping[str, Any]:
+        """Its user attributes."""
+        return {**self.facts, KEY: self.mark}
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,13 @@ class OptunaSide(Protocol):
         ...
 
     def present(self, connection: sql.Connection, /) -> Mapping[StudyKey, str]:
-        """Names of the studies that are marked."""
+        """Names of the studies that are marked. The mark stands twice: as a system attribute, and
+        as a user attribute, which viewers copy along when they rename a study."""
+        ...
+
+    def claim(self, connection: sql.Connection, /, key: StudyKey, study: NewStudy) -> None:
+        """Gives a study the mark, the names of metrics and the facts of ``study``, where it has
+        others or none."""
         ...
 
     def all_names(self, connection: sql.Connection, /) -> Sequence[str]:
@@ -145,6 +164,10 @@ class OptunaSide(Protocol):
     ) -> int:
         """Lets go of trials whose documents are not sound, so that they are proposed again; returns
         how many."""
+        ...
+
+    def has_trials(self, connection: sql.Connection, /, name: str) -> bool:
+        """Whether a study, marked or not, has trials of ours."""
         ...
 
     def foreign(self, connection: sql.Connection, /, key: StudyKey) -> int:

@@ -11,13 +11,11 @@ import sqlalchemy as sql
 
 from compiler_core.errors import InputError
 from nest_tune.study.store.optuna_side import NameTakenError
+from nest_tune.study.store.our_rows import drop_rows
 from nest_tune.study.store.results import ResultRows
-from nest_tune.study.store.stored_study import StoredStudy
-from nest_tune.study.store.study_rows import delete_rows, new_study, study_key
+from nest_tune.study.store.stored_study import BESIDE, StoredStudy
+from nest_tune.study.store.study_rows import new_study, study_key
 from nest_tune.study.store.tables import STUDIES
-
-BESIDE = "~new"
-"""End of the name of a study until it replaces another one; no other name has it."""
 
 
 class ReplacingRows(ResultRows):
@@ -39,7 +37,7 @@ class ReplacingRows(ResultRows):
             if left.is_running:
                 raise InputError(
                     f"study {old.name!r} is being replaced by process {left.owner}",
-                    hint=f"nest-tune study cancel {left.name}",
+                    hint=f"nest-tune study cancel {left.word}",
                 )
             self.delete(left)
         made = self.create(old.name + BESIDE, document)
@@ -66,12 +64,12 @@ class ReplacingRows(ResultRows):
             if is_there and self._current(connection, old).is_running:
                 raise InputError(
                     f"study {old.name!r} has been resumed meanwhile: it is not replaced",
-                    hint=f"nest-tune study cancel {old.name}",
+                    hint=f"nest-tune study cancel {old.word}",
                 )
             told = new_study(old.name, study.mark, study.document)
             over = study_key(old) if is_there else None
             number = self.optuna.rename(connection, study_key(study), told, over)
-            delete_rows(connection, old.key)
+            drop_rows(connection, self.optuna, old.mark)
             mine = STUDIES.update().where(STUDIES.c.id == study.key)
             connection.execute(mine.values(number=number))
 

@@ -162,5 +162,5 @@ def require_measured(result: StudyResult, trial: OuterTrial) -> None:
         raise InputError(
             f"trial {trial.number} of study {result.study.name!r} is {trial.outcome.value}: "
             f"{trial.message}; only measured trials can be compiled",
-            hint=f"nest-tune study best {result.study.name}",
+            hint=f"nest-tune study best {result.study.word}",
         )

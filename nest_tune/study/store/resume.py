@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def stored_settings(study: StoredStudy) -> StudySettings:
     """What a study was started with; relative paths lead from the folder that it was started in,
-    where they lead nowhere from this one."""
+    where they lead nowhere from this one. Its
+    name is that which it has by now."""
     settings = read_settings_document(study.fixed("settings"))
     folder = study.document.get("folder", "")
     found: dict[str, Any] = {}
@@ -34,7 +35,7 @@ def stored_settings(study: StoredStudy) -> StudySettings:
         there = Path(folder) / path
         if folder and not Path(path).exists() and there.exists():
             found[name] = str(there)
-    return replace(settings, **found)
+    return replace(settings, name=study.name, **found)
 
 
 def check_file(study: StoredStudy) -> None:

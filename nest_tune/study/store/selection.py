@@ -26,7 +26,7 @@ def trial_of(result: StudyResult, number: int) -> OuterTrial:
             return trial
     raise InputError(
         f"study {result.study.name!r} has no trial {number}; it has {len(result.trials)}",
-        hint=f"nest-tune study trials {result.study.name}",
+        hint=f"nest-tune study trials {result.study.word}",
     )
 
 
@@ -41,9 +41,9 @@ def selected(result: StudyResult, number: int | None, rule: str | None = None) -
         return trial_of(result, number)
     chosen = result.chosen(rule)
     if chosen is None:
-        name = result.study.name
+        name = result.study.word
         raise InfeasibleError(
-            f"study {name!r}: none of {len(result.trials)} trials is feasible",
+            f"study {result.study.name!r}: none of {len(result.trials)} trials is feasible",
             hint=f"nest-tune study best {name} shows the closest; {name}:NUMBER names a trial",
         )
     return chosen
@@ -84,7 +84,7 @@ def require_running(study: StoredStudy) -> StoredStudy:
     if not study.is_running:
         raise InputError(
             f"study {study.name!r} is not running (status {study.status.value})",
-            hint=f"nest-tune study show {study.name}",
+            hint=f"nest-tune study show {study.word}",
         )
     return study
 
@@ -98,6 +98,6 @@ def require_idle(study: StoredStudy) -> StoredStudy:
     if study.is_running:
         raise InputError(
             f"study {study.name!r} is running in process {study.owner}",
-            hint=f"nest-tune study cancel {study.name}",
+            hint=f"nest-tune study cancel {study.word}",
         )
     return study

@@ -29,7 +29,7 @@ def trial_configuration(ground: Ground, result: StudyResult, trial: OuterTrial) 
     if not ground.are_sources:
         raise InputError(
             f"target {ground.target.name!r} takes programs: there are no sources",
-            hint=f"nest-tune study best {result.study.name} -o FOLDER compiles a trial",
+            hint=f"nest-tune study best {result.study.word} -o FOLDER compiles a trial",
         )
     candidate = SourceBench(ground.subjects).candidate(ground.space.decode(trial.point))
     kernels = {}

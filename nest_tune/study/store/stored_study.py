@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from shlex import quote
 from typing import Any
 
 from nest_tune.records.owner import SILENCE_S, read_owner
 from nest_tune.study.store.stored_document import damaged
+
+BESIDE = "~new"
+"""End of the name of a study until it replaces another one; no other name has it."""
 
 
 class Status(Enum):
@@ -46,6 +50,7 @@ class StoredStudy:
         mark: What tells its Optuna study from another one of that name or number.
         number: Of its Optuna study.
         fence: Token and epoch of whoever may write to it: a write by any other is refused.
+        is_copy: Whether somebody has copied it from another one, whose row this is.
     """
 
     key: int
@@ -58,6 +63,7 @@ class StoredStudy:
     mark: str = ""
     number: int = 0
     fence: tuple[str, int] = ("", 0)
+    is_copy: bool = False
 
     def fixed(self, name: str) -> Any:
         """A part of :attr:`document` that every study has.
@@ -75,6 +81,16 @@ class StoredStudy:
         """Host and process that were the last to run it, ``host:pid``; empty where none does."""
         owner = read_owner(self.process)
         return "" if owner is None else owner.shown
+
+    @property
+    def word(self) -> str:
+        """Its name as a shell takes it: viewers give names with spaces."""
+        return quote(self.name)
+
+    @property
+    def started_as(self) -> str:
+        """The name that it was started with."""
+        return str((self.document.get("settings") or {}).get("name", ""))
 
     @property
     def where(self) -> str:

@@ -13,6 +13,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from shlex import quote
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
@@ -21,23 +22,21 @@ from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError, NestTuneError, StorageLostError
 from compiler_core.files.nearest import did_you_mean
 from nest_tune.records.owner import this_process
+from nest_tune.study.store.copies import Described, described
 from nest_tune.study.store.opened import OpenedStorage
-from nest_tune.study.store.optuna_database import inserted
 from nest_tune.study.store.optuna_side import NameTakenError, NewStudy, StudyKey
-from nest_tune.study.store.stored_document import damaged, read_study_document
-from nest_tune.study.store.stored_study import Request, Status, StoredStudy
-from nest_tune.study.store.tables import RUNS, STUDIES, TASKS, digest_of
+from nest_tune.study.store.our_rows import (
+    copy_rows,
+    drop_rows,
+    insert_row,
+    read_row,
+    started_as,
+)
+from nest_tune.study.store.stored_study import BESIDE, Request, Status, StoredStudy
+from nest_tune.study.store.tables import RUNS, STUDIES, digest_of
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
-_NOBODY = {
-    "status": Status.NEW.value,
-    "request": "",
-    "token": "",
-    "epoch": 0,
-    "process": "",
-    "beat_s": 0.0,
-}
 _WRITE_EVERY_S = 5.0
 """Signs of life are written; between them a beat only reads."""
 _FACTS = ("model", "target", "sampler", "seed")
@@ -77,15 +76,7 @@ class StudyRows(OpenedStorage):
             number = self.optuna.create(connection, study)
             if connection.execute(sql.select(STUDIES.c.id).where(STUDIES.c.mark == mark)).first():
                 return  # the first attempt had been committed
-            values = {
-                "mark": mark,
-                "number": number,
-                "created_s": created_s,
-                "document": text,
-                "digest": digest_of(mark, created_s, text),
-            }
-            key = inserted(connection, STUDIES.insert().values(values))
-            connection.execute(RUNS.insert().values({"study": key, **_NOBODY}))
+            insert_row(connection, mark, number, created_s, text)
 
         try:
             self.run(work)
@@ -101,12 +92,11 @@ class StudyRows(OpenedStorage):
         name."""
         sound: list[StoredStudy] = []
         wrong: dict[str, InputError] = {}
-        present, rows = self.run(self._all_rows)
-        for key, name in present.items():
+        for found in self.run(self._described):
             try:
-                sound.append(_study(rows.get(key.mark), name, key.number))
+                sound.append(read_row(found))
             except InputError as error:
-                wrong[name] = error
+                wrong[found.name] = error
         return tuple(sorted(sound, key=lambda study: study.key)), wrong
 
     def studies(self) -> tuple[StoredStudy, ...]:
@@ -125,16 +115,43 @@ class StudyRows(OpenedStorage):
         found = self.get(name)
         if found is not None:
             return found
-        names = sorted(self.run(self._all_rows)[0].values())
         if name in self.run(self.optuna.all_names):
-            raise InputError(
-                f"study {name!r}: not of nest-tune, but another one of Optuna",
-                hint="optuna's own tools show it; give another name",
-            )
+            raise self._unmarked(name)
+        sound, wrong = self.scan()
+        names = sorted([*(study.name for study in sound), *wrong])
+        for study in sound:
+            if study.started_as == name and not study.name.endswith(BESIDE):
+                raise InputError(
+                    f"study {name!r}: renamed to {study.name!r} since it was started",
+                    hint=f"nest-tune study show {study.word}",
+                )
         raise InputError(
             f"study {name!r}: not in {self.shown}; "
             + (f"it holds {', '.join(names[:10])}" if names else "it holds no study"),
             hint=did_you_mean(name, names) or self._hint_of_old(name) or "nest-tune study list",
+        )
+
+    def _unmarked(self, name: str) -> InputError:
+        """What is wrong with a study of Optuna's that is not marked as ours."""
+
+        def look(connection: sql.Connection) -> tuple[bool, list[str]]:
+            marks = {key.mark for key in self.optuna.present(connection)}
+            rows = connection.execute(self._query()).all()
+            lost = [f"{row.mark} ({started_as(row)})" for row in rows if row.mark not in marks]
+            return self.optuna.has_trials(connection, name), lost
+
+        is_ours, lost = self.run(look)
+        if not is_ours:
+            return InputError(
+                f"study {name!r}: not of nest-tune, but another one of Optuna",
+                hint="optuna's own tools show it; give another name",
+            )
+        marks = f"marks without a study: {', '.join(lost)}" if lost else "no mark is left over"
+        return InputError(
+            f"study {name!r}: its trials are of nest-tune, but it was copied without the mark that "
+            f"leads to its description; {marks}",
+            hint=f"optuna.load_study(study_name={name!r}, storage=…)"
+            '.set_user_attr("nest_tune", MARK) brings it back',
         )
 
     def _hint_of_old(self, name: str) -> str | None:
@@ -153,17 +170,31 @@ class StudyRows(OpenedStorage):
         Raises:
             InputError: It is damaged.
         """
-        present, rows = self.run(self._all_rows)
-        for key, found in present.items():
-            if found == name:
-                return _study(rows.get(key.mark), name, key.number)
-        return None
+        every = self.run(self._described)
+        return next((read_row(found) for found in every if found.name == name), None)
 
-    def _all_rows(
-        self, connection: sql.Connection
-    ) -> tuple[Mapping[StudyKey, str], Mapping[str, Any]]:
+    def _described(self, connection: sql.Connection) -> list[Described]:
         rows = {row.mark: row for row in connection.execute(self._query())}
-        return self.optuna.present(connection), rows
+        return list(described(self.optuna.present(connection), rows))
+
+    def own(self, study: StoredStudy) -> StoredStudy:
+        """A study that is to run or to change, with the mark where Optuna's own tools keep it: a
+        copy of another one gets a mark and a row of its own, what was renamed has its row."""
+        mark, key = secrets.token_hex(16) if study.is_copy else study.mark, study_key(study)
+
+        def work(connection: sql.Connection) -> None:
+            if not self.optuna.holds(connection, key):
+                return  # the first attempt had been committed, or another process was faster
+            if study.is_copy:
+                copy_rows(connection, study, mark)
+            else:
+                mine = STUDIES.update().where(STUDIES.c.id == study.key)
+                mine = mine.where(STUDIES.c.number != study.number)
+                connection.execute(mine.values(number=study.number))
+            self.optuna.claim(connection, key, new_study(study.name, mark, study.document))
+
+        self.run(work)
+        return self.find(study.name)
 
     def delete(self, study: StoredStudy) -> None:
         """Removes a study with its trials; measurements stay.
@@ -173,10 +204,10 @@ class StudyRows(OpenedStorage):
         """
 
         def work(connection: sql.Connection) -> None:
-            if self.optuna.holds(connection, study_key(study)):
+            if self.optuna.holds(connection, study_key(study)) and not study.is_copy:
                 self._check_fence(connection, study)
             self.optuna.delete(connection, study_key(study))
-            delete_rows(connection, study.key)
+            drop_rows(connection, self.optuna, study.mark)
 
         self.run(work)
         self._fences.pop(study.key, None)
@@ -188,9 +219,7 @@ class StudyRows(OpenedStorage):
             for key, found in self.optuna.present(connection).items():
                 if found == name:
                     self.optuna.delete(connection, key)
-                    mine = sql.select(STUDIES.c.id).where(STUDIES.c.mark == key.mark)
-                    for number in connection.execute(mine).scalars().all():
-                        delete_rows(connection, number)
+                    drop_rows(connection, self.optuna, key.mark)
 
         self.run(work)
 
@@ -223,7 +252,7 @@ class StudyRows(OpenedStorage):
             if current.is_running:
                 raise InputError(
                     f"study {study.name!r} is running in process {current.owner}",
-                    hint=f"nest-tune study stop {study.name}",
+                    hint=f"nest-tune study stop {study.word}",
                 )
             epoch = current.fence[1] + 1
             values = {"token": token, "epoch": epoch, "process": process, "request": ""}
@@ -305,6 +334,12 @@ class StudyRows(OpenedStorage):
             return
         query = sql.select(RUNS.c.process).where(RUNS.c.study == study.key)
         row = connection.execute(query).one_or_none()
+        if held and (renamed := self._renamed(connection, study)):
+            raise StorageLostError(
+                f"study {study.name!r} was renamed to {renamed!r} while it ran: that made another "
+                "one of it",
+                hint=f"nest-tune study resume {quote(renamed)}",
+            )
         if held or row is None:
             raise StorageLostError(
                 f"study {study.name!r} was deleted from {self.shown} while it ran",
@@ -315,8 +350,13 @@ class StudyRows(OpenedStorage):
         raise LostStudyError(
             f"study {study.name!r} was taken over by {by}: this one had shown no sign of life, "
             "and nothing more of it is stored",
-            hint=f"nest-tune study show {study.name}",
+            hint=f"nest-tune study show {study.word}",
         )
+
+    def _renamed(self, connection: sql.Connection, study: StoredStudy) -> str | None:
+        """By which name a study is found that is no longer there by its own."""
+        present = self.optuna.present(connection).items()
+        return next((name for key, name in present if key.mark == study.mark), None)
 
     def _holds(self, connection: sql.Connection, study: StoredStudy) -> bool:
         token, epoch = self._fences.get(study.key, study.fence)
@@ -335,7 +375,8 @@ class StudyRows(OpenedStorage):
 
     def _current(self, connection: sql.Connection, study: StoredStudy) -> StoredStudy:
         query = self._query().where(STUDIES.c.id == study.key)
-        return _study(connection.execute(query).one_or_none(), study.name)
+        row = connection.execute(query).one_or_none()
+        return read_row(Described(study.name, study_key(study), row, False))
 
     def _query(self) -> sql.Select[Any]:
         both = STUDIES.join(RUNS, RUNS.c.study == STUDIES.c.id)
@@ -350,13 +391,6 @@ def study_key(study: StoredStudy) -> StudyKey:
     return StudyKey(study.number, study.mark)
 
 
-def delete_rows(connection: sql.Connection, key: int) -> None:
-    """Removes what is ours of a study."""
-    for table in (TASKS, RUNS):
-        connection.execute(table.delete().where(table.c.study == key))
-    connection.execute(STUDIES.delete().where(STUDIES.c.id == key))
-
-
 def _update(study: StoredStudy, **values: Any) -> sql.Update:
     return RUNS.update().where(RUNS.c.study == study.key).values(values)
 
@@ -369,32 +403,3 @@ def new_study(name: str, mark: str, document: Mapping[str, Any]) -> NewStudy:
     facts = {key: settings[key] for key in _FACTS if key in settings}
     names = [shown_name(name, metric) for name, _ in goals]
     return NewStudy(name, mark, [direction for _, direction in goals], names, facts)
-
-
-def _study(row: Any, name: str, number: int | None = None) -> StoredStudy:
-    where = f"study {name!r}"
-    if row is None:
-        raise damaged(f"{where}: its row")
-    known = {status.value: status for status in Status}
-    numbers = (row.created_s, row.beat_s, row.now_s)
-    texts = (row.process, row.token, row.mark, row.document)
-    if (
-        row.status not in known
-        or not all(isinstance(text, str) for text in texts)
-        or not all(isinstance(number, int | float) for number in numbers)
-        or type(row.epoch) is not int
-        or row.digest != digest_of(row.mark, row.created_s, row.document)
-    ):
-        raise damaged(where)
-    return StoredStudy(
-        row.id,
-        name,
-        row.created_s,
-        known[row.status],
-        row.process,
-        row.now_s - row.beat_s,
-        read_study_document(row.document, where),
-        row.mark,
-        row.number if number is None else number,
-        (row.token, row.epoch),
-    )

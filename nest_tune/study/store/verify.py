@@ -129,8 +129,9 @@ def _repair(storage: StudyStorage, study: StoredStudy, other: frozenset[int]) ->
     if study.is_running:
         raise InputError(
             f"study {study.name!r} is running in process {study.owner}",
-            hint=f"nest-tune study stop {study.name}",
+            hint=f"nest-tune study stop {study.word}",
         )
+    study = storage.own(study)
     key = study_key(study)
 
     def is_right(document: Stored) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from nest_tune.study.proposals.making import require_sampler
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.proposals.proposals import propose
 from nest_tune.study.proposals.sampler_traits import takes_seed, traits_of
+from nest_tune.study.proposals.sampler_warnings import tell_once
 from nest_tune.study.request.goals import scale_of
 from nest_tune.study.trial import OuterTrial, Point, Proposal
 from search_spaces.joint import JointSpace
@@ -59,6 +62,18 @@ class Nosy(optuna.samplers.RandomSampler):
     def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         trials = study.get_trials(deepcopy=False)
         Nosy.seen = tuple((t.number, t.state.name) for t in trials if t.number != trial.number)
+
+
+class Outdated(optuna.samplers.RandomSampler):
+    """Warns whenever it is made, and fails whenever it is asked."""
+
+    def __init__(self, seed: int) -> None:
+        warnings.warn("this goes away", FutureWarning, stacklevel=2)
+        super().__init__(seed=seed)
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+        del study, trial
+        return optuna.samplers.intersection_search_space()
 
 
 class Missing:
@@ -203,6 +218,23 @@ def test_a_sampler_sees_results_it_may_know_and_the_rest_running() -> None:
     )
 
 
+def test_what_a_sampler_warns_of_is_told_once_and_its_faults_before_the_first_trial(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = problem_for(f"{__name__}:Outdated")
+    tell_once.cache_clear()
+    require_sampler(one)
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.partition(": ")[2] for text in told] == [
+        "this goes away",
+        "failed with made-up results: AttributeError: module 'optuna.samplers' has no attribute "
+        "'intersection_search_space'",
+    ]
+    with pytest.raises(NestTuneError, match="intersection_search_space"):
+        search(lambda _: one, 14)
+    assert len(caplog.records) == len(told)
+
+
 def test_a_sampler_with_a_state_lives_as_long_as_the_run() -> None:
     name = f"{__name__}:Counting"
     one = problem_for(name)
@@ -304,6 +336,28 @@ def test_trials_side_by_side_of_a_plain_study_are_different(tmp_path: Path) -> N
     points = [tuple(trial.params.items()) for trial in study.trials[6:]]
     assert len(set(points)) == len(points) == 18
     assert not proposed & set(points)
+
+
+def test_trials_are_enqueued_by_decisions_and_what_cannot_be_is_pruned() -> None:
+    one = problem_for("xgb")
+    whole = one.space
+    assert all(value in one.choices[name] for name, value in one.decisions(whole.default).items())
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=XgbSampler(one))
+    study.enqueue_trial(one.decisions(whole.default))
+    assert suggest(one, study.ask()) == whole.default
+    every = product(*(range(len(parameter)) for parameter in whole.parameters))
+    illegal = next(point for point in every if not whole.is_legal(point))
+    study.enqueue_trial(one.decisions(illegal))
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        found = measured(trial.number, suggest(one, trial)).metrics
+        return found["latency_ms"], found["accuracy"]
+
+    study.optimize(objective, n_trials=3)
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["RUNNING", "PRUNED", "COMPLETE", "COMPLETE"]
+    assert len(repr(one)) < 200
+    assert "points" in repr(one)
 
 
 def test_samplers_can_be_kept_in_a_file() -> None:

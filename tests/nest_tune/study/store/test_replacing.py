@@ -15,9 +15,8 @@ from nest_tune.study.running.lifecycle import OLD_KEPT
 from nest_tune.study.store.creation import create_study, take_up
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.optuna_study import optuna_study
-from nest_tune.study.store.replacing import BESIDE
 from nest_tune.study.store.storage import StudyStorage
-from nest_tune.study.store.stored_study import Status
+from nest_tune.study.store.stored_study import BESIDE, Status
 from nest_tune.study.trial import Outcome
 
 
