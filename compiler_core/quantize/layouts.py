@@ -25,6 +25,7 @@ from compiler_core.quantize.layout import (
     through_view,
     view_of,
 )
+from compiler_core.quantize.signals import signals
 
 
 class MisfitError(Exception):
@@ -199,4 +200,6 @@ class Layouts:
             return self.prefer_usual(tensor, (shape[0], shape[1], shape[2]), None)
         if not shape:
             return self.prefer_usual(tensor, (1, 1, 1), None)
+        if len(shape) == 2 and tensor in signals(self._graph):
+            return self.prefer_usual(tensor, (shape[0], 1, shape[1]), None)
         return self.prefer_usual(tensor, pixels_of(shape), pixel_index(shape))

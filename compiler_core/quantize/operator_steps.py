@@ -31,6 +31,10 @@ from compiler_core.quantize.step_builder import Handlers, StepBuilder
 
 _Floats = npt.NDArray[np.float64]
 
+_MOST_CHOSEN = 1 << 22
+"""Weights of a choice of channels, nearly all of them 0: each value that is taken costs a
+multiplication with every channel, where the CPU would move it."""
+
 
 def _depthwise(
     work: StepBuilder,
@@ -344,9 +348,11 @@ def choose_channels(work: StepBuilder, node: Node) -> None:
     assert found is not None  # a rule of the operator
     axis, taken = found
     source = work.layouts.any_order(node.inputs[0])
+    channels, height, width = source.chw
+    if channels * len(taken) > _MOST_CHOSEN:
+        raise MisfitError(f"'{node.output}' chooses among {channels} channels: the CPU moves them")
     positions = source.positions(work.layouts.shape(node.inputs[0]))
     wanted = np.take(positions, taken, axis - 1)
-    channels, height, width = source.chw
     own, pixel = np.divmod(wanted, height * width)
     there, here = (
         np.bincount(part.reshape(-1), minlength=channels)
