@@ -12,6 +12,7 @@ from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
 from compiler_core.quantize.ir import NumberUnit
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.units.names import CPU, is_on_cpu, shares_of, unit_of
+from compiler_core.units.numbers import numbers_of
 from compiler_core.units.residents import Resident, residents_of
 
 
@@ -107,13 +108,22 @@ class UnitArithmetics:
         state = self.residents(graph).get(node.name)
         if state is not None:
             return f"Its cache '{state.past}' stays in the memory of {state.unit}."
-        first = None if self.units else "No unit of the target computes in integers."
+        first = None if self.units else self._left(graph, node)
         for _, own in self.units:
             reason = own.unsupported(graph, node)
             if reason is None:
                 return None
             first = first or reason
         return first
+
+    def _left(self, graph: Graph, node: Node) -> str:
+        """Why the CPU runs a node by default where no unit computes in integers."""
+        for own in self.others:
+            reason = numbers_of(own.kind).unsupported(graph, node)
+            if reason is None:
+                return f"It is left to the CPU, though {own.name} can run it."
+            return reason
+        return "No unit of the target computes in integers."
 
     def unsupported_scheme(
         self, graph: Graph, node: Node, scheme: QuantizationScheme, place: str

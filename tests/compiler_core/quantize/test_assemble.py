@@ -15,6 +15,8 @@ from compiler_core.quantize.assignment import cpu_reasons, default_assignment
 from compiler_core.quantize.borders import from_nchw, to_nchw
 from compiler_core.quantize.ir import QuantizedTensor
 from compiler_core.quantize.skeleton import ConcatStep, ConvKind, ConvStep, StepSegment
+from compiler_core.targets.integer_units import target_arithmetic
+from compiler_core.targets.load import load_target
 from tests.float_runs import run_float
 
 
@@ -314,3 +316,15 @@ def test_any_assignment_computes_the_same_function(plain, choices):
     assert {name for name, unit in assignment.items() if unit == "cpu"} <= on_cpu
     pairs = zip(skeleton.segments, skeleton.segments[1:], strict=False)
     assert all(isinstance(left, Graph) != isinstance(right, Graph) for left, right in pairs)
+
+
+def test_reasons_of_units_with_numbers_of_their_own_are_told(plain) -> None:
+    build, draw = plain.GraphBuilder(x=(16, 8, 8)), np.random.default_rng(0)
+    kernel, weight = (draw.standard_normal(s).astype("f4") for s in ((4, 16, 3, 3), (144, 5)))
+    build.add("Conv", ["x", build.constant("k", kernel)], "c", (4, 6, 6))
+    build.add("Flatten", ["c"], "f", (144,))
+    build.add("MatMul", ["f", build.constant("w", weight)], "y", (5,))
+    graph = build.build("y")
+    told = cpu_reasons(graph, target_arithmetic(load_target("aim-gddr6")))
+    assert told[graph.producer("c").name].startswith("Conv is no product of a matrix")
+    assert told[graph.producer("y").name] == "It is left to the CPU, though aim can run it."
