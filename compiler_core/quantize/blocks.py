@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 _BLOCK = 1 << 22
 """Weights at a time."""
+_EXACT_POWER = 1022
+"""Powers of two below it are float64, and their reciprocals, too."""
 
 Reals = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.int8]
@@ -27,6 +29,19 @@ def row_blocks(array: npt.NDArray[Any]) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(array), step))
 
 
+def scaled(values: npt.NDArray[np.float64], exponents: Exponents) -> npt.NDArray[np.float64]:
+    """``values * 2**exponents``, rounded as :func:`numpy.ldexp` does, in a tenth of its time.
+
+    Args:
+        values: ``float64[...]``.
+        exponents: One, or an array that spreads over ``values``.
+    """
+    largest = np.abs(exponents).max(initial=0) if np.ndim(exponents) else abs(int(exponents))
+    if largest >= _EXACT_POWER:
+        return np.asarray(np.ldexp(values, exponents))
+    return np.asarray(values * np.ldexp(1.0, exponents))
+
+
 def rounded(weight: Reals, exponents: Exponents, levels: int) -> Integers:
     """``weight * 2**exponent`` as integers up to ``levels``.
 
@@ -38,8 +53,8 @@ def rounded(weight: Reals, exponents: Exponents, levels: int) -> Integers:
     result = np.empty(weight.shape, np.int8)
     shaped = _shaped(exponents, weight)
     for rows in row_blocks(weight):
-        scaled = np.ldexp(weight[rows].astype(np.float64), shaped[rows])
-        result[rows] = np.clip(np.rint(scaled), -levels, levels)
+        found = scaled(weight[rows].astype(np.float64), shaped[rows])
+        result[rows] = np.clip(np.rint(found, out=found), -levels, levels, out=found)
     return result
 
 
@@ -54,7 +69,7 @@ def lost_taps(weight: Reals, integers: Integers, exponents: Exponents) -> npt.ND
     taps = np.empty(weight.shape[:2])
     shaped = _shaped(exponents, weight)
     for rows in row_blocks(weight):
-        kept = np.ldexp(integers[rows].astype(np.float64), -shaped[rows])
+        kept = scaled(integers[rows].astype(np.float64), -shaped[rows])
         taps[rows] = (weight[rows] - kept).sum(axis=(2, 3))
     return taps
 

@@ -12,7 +12,14 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.quantize.blocks import Integers, Reals, rounded, row_blocks, signed_sums
+from compiler_core.quantize.blocks import (
+    Integers,
+    Reals,
+    rounded,
+    row_blocks,
+    scaled,
+    signed_sums,
+)
 from compiler_core.quantize.skeleton import INT8_LEVELS, ConvStep
 
 MAX_SHIFT = 31
@@ -50,9 +57,9 @@ def least_error_channel_exponents(
         block = flat[rows].astype(np.float64)
         for finer in range(most_clipping + 1):
             exponent = (fitting[rows] + finer)[:, None]
-            scaled = np.ldexp(block, exponent)
-            error = np.clip(np.rint(scaled), -levels, levels) - scaled
-            errors[finer, rows] = (np.ldexp(error, -exponent) ** 2).sum(axis=1)
+            wanted = scaled(block, exponent)
+            error = np.clip(np.rint(wanted), -levels, levels) - wanted
+            errors[finer, rows] = (scaled(error, -exponent) ** 2).sum(axis=1)
     finest: _Integers = fitting + np.argmin(errors, axis=0)
     return finest
 

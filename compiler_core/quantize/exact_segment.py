@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from compiler_core.quantize.blocks import scaled
 from compiler_core.quantize.exact import exact_model, right_shifts
 from compiler_core.quantize.ir import (
     IntegerConv,
@@ -171,8 +172,8 @@ def dense(operator: IntegerConv, source: Floats, residual: Floats | None) -> Flo
     if residual is not None:
         aligned = residual.transpose(0, 2, 3, 1).reshape(total.shape).astype(np.float64)
         total += aligned * 2.0**operator.residual_shift
-    levels = np.clip(
-        np.floor(np.ldexp(total, -shifts)), operator.clip_min, operator.clip_max
-    ).astype(np.float32)
+    levels = np.clip(np.floor(scaled(total, -shifts)), operator.clip_min, operator.clip_max).astype(
+        np.float32
+    )
     moved = levels.reshape(shape[0], *shape[2:], shape[1]).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(moved)

@@ -98,6 +98,8 @@ class _Measured:
     name: str
     scheme: QuantizationScheme
     outputs: tuple[OutputQuality, ...]
+    work: int
+    """Of fitting its weights to samples."""
 
     @property
     def shortfall(self) -> float:
@@ -179,7 +181,7 @@ class _Climb:
             if name == GPTQ_SPLIT and found is plain:
                 continue
             rounded = replace(found.scheme, weight_rounding=WeightRounding.GPTQ)
-            if not self._is_affordable(name, found.scheme) or not self._is_enough(name, rounded):
+            if not self._is_affordable(name, found) or not self._is_enough(name, rounded):
                 continue
             if self._holds_for_others(name, rounded):
                 return self._taken(self._measured[-1], good_enough=True)
@@ -284,7 +286,8 @@ class _Climb:
             self._unmeasured.append((name, scheme))
             self._rungs[name] = Rung(f"not measured: {error.message}")
             return False
-        self._measured.append(_Measured(name, scheme, outputs))
+        work = reconstruction_work(applied.quantized)
+        self._measured.append(_Measured(name, scheme, outputs, work))
         reason = reason_against(outputs)
         self._rungs[name] = Rung(reason or "good enough", worst(outputs))
         if reason:
@@ -303,12 +306,11 @@ class _Climb:
             self._arithmetic,
         )
 
-    def _is_affordable(self, name: str, scheme: QuantizationScheme) -> bool:
+    def _is_affordable(self, name: str, found: _Measured) -> bool:
         """Whether GPTQ has anything to do, and not too much."""
-        work = reconstruction_work(self._apply(scheme).quantized)
-        if work > _MOST_WORK:
+        if found.work > _MOST_WORK:
             self._rungs[name] = Rung("left out: it takes too long for a default")
-        return 0 < work <= _MOST_WORK
+        return 0 < found.work <= _MOST_WORK
 
     def _taken(self, found: _Measured, *, good_enough: bool) -> Choice:
         ladder = Ladder(found.name, good_enough, dict(self._rungs))

@@ -12,6 +12,8 @@ from math import frexp
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.quantize.blocks import scaled
+
 BINS = 2048
 _BLOCK = 1 << 22
 """Values that are counted at once."""
@@ -82,9 +84,9 @@ class Magnitudes:
         flat = values.reshape(-1)
         for start in range(0, flat.size, _BLOCK):
             block = flat[start : start + _BLOCK]
-            magnitudes = np.abs(block[block != 0].astype(np.float64))
-            places = np.ldexp(magnitudes, -power) * BINS
+            places = scaled(np.abs(block, dtype=np.float64), -power) * BINS
             counts = counts + np.bincount(places.astype(np.int64), minlength=BINS)
+            counts[0] -= block.size - np.count_nonzero(block)  # zeros have no magnitude
         return Magnitudes(counts, power)
 
 

@@ -15,6 +15,7 @@ from compiler_core.quantize.blocks import (
     lost_taps,
     rounded,
     row_blocks,
+    scaled,
     signed_sums,
 )
 from compiler_core.quantize.channel_exponents import least_error_channel_exponents
@@ -69,3 +70,14 @@ def test_what_is_made_of_large_weights_is_small(monkeypatch: pytest.MonkeyPatch)
     finally:
         tracemalloc.stop()
     assert peak < weight.nbytes
+
+
+@given(
+    st.lists(st.floats(width=64), min_size=1, max_size=6),
+    st.lists(st.integers(-1080, 1080), min_size=1, max_size=6),
+)
+def test_powers_of_two_are_those_of_ldexp_to_the_last_bit(values, exponents):
+    array, powers = np.array(values), np.array(exponents)[:, None]
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(scaled(array, powers), np.ldexp(array, powers))
+        np.testing.assert_array_equal(scaled(array, exponents[0]), np.ldexp(array, exponents[0]))
