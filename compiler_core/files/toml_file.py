@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import tomllib
@@ -34,13 +35,28 @@ def parse_toml(content: bytes, where: str) -> dict[str, Any]:
         InputError: It is not TOML.
     """
     try:
-        text = content.decode("utf-8-sig")  # some editors write a mark of the order of bytes
-        check_toml_depth(text, where)
-        return tomllib.loads(text)
+        return tomllib.loads(toml_source(content, where))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not a TOML file: {error}") from error
     except MemoryError as error:
         raise InputError(f"{where}: {len(content)} bytes do not fit into memory") from error
+
+
+def toml_source(content: bytes, where: str) -> str:
+    """The text of a TOML file, which a parser may read.
+
+    Raises:
+        InputError: It is UTF-16, or nests too deeply.
+        ValueError: It is no UTF-8.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise InputError(
+            f"{where}: not a TOML file: it is UTF-16, or no text; TOML is UTF-8",
+            hint="save it as UTF-8: PowerShell's > writes UTF-16, Out-File -Encoding utf8 does not",
+        )
+    text = content.decode("utf-8-sig")  # some editors write a mark of the order of bytes
+    check_toml_depth(text, where)
+    return text
 
 
 def toml_text(document: Mapping[str, Any]) -> str:

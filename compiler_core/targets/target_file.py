@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from compiler_core.errors import InputError
 from compiler_core.files.exhausted import cannot_be_read
-from compiler_core.files.toml_depth import check_toml_depth
+from compiler_core.files.toml_file import toml_source
 from compiler_core.targets.schema import TARGET_SCHEMA
 from compiler_core.targets.target import Origin, OriginKind
 
@@ -136,9 +136,7 @@ def parse_target_file(path: Path, label: str, child: TargetFile | None) -> dict[
             f"{label}: larger than the {MAX_FILE_BYTES} bytes allowed{wanted_by}", hint=FILE_HINT
         )
     try:
-        text = data.decode()
-        check_toml_depth(text, label)
-        return tomllib.loads(text)
+        return tomllib.loads(toml_source(data, label))
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise InputError(f"{label}: not a TOML file: {reason}", hint=FILE_HINT) from error

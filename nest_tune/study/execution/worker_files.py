@@ -67,7 +67,7 @@ def _target_files(path: Path) -> tuple[str, ...]:
     following: Path | None = path
     while following is not None and str(following) not in found:
         found.append(str(following))
-        description = tomllib.loads(following.read_text())
+        description = tomllib.loads(following.read_text("utf-8-sig"))
         table = description.get("cpu", {}).get("cost_table")
         if table is not None:
             tables.append(str(path.parent / str(table)))

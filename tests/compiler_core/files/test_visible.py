@@ -43,3 +43,14 @@ def test_documents_say_the_same(text: str) -> None:
     if not any(unicodedata.category(character) == "Cs" for character in text):
         toml = toml_visible("x = " + json.dumps(text, ensure_ascii=False))
         assert tomllib.loads(toml) == {"x": text}
+
+
+def test_long_names_are_counted() -> None:
+    name = "ab" * 500_000
+    told = visible(f"operator {name} of {name!r} with {'x' * 400}")
+    assert len(told) < 1_500
+    assert told.count("…(1,000,000 characters)…") == 1
+    assert told.startswith("operator abab")
+    assert told.endswith("x" * 400)
+    assert len(visible("a b " * 500_000)) < 20_000
+    assert visible_lines(name) == name
