@@ -20,6 +20,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from compiler_core.errors import InputError
+from compiler_core.graph.portable import computes_integers, set_nodes, spell_softmax
 from compiler_core.graph.rounds import COUNTED, count_rounds, exceeded, with_scalars
 
 RUNTIME_ERRORS = (
@@ -35,6 +36,8 @@ RUNTIME_ERRORS = (
 )
 """What onnxruntime raises for a model or inputs that it cannot run; they share no base. Where its
 words quote a name of the model that is no text, they cannot even be raised."""
+
+_OF_REWRITING = (ort_errors.Fail, ort_errors.RuntimeException, UnicodeDecodeError)
 
 FATAL_ONLY = 4
 """Errors are raised and worded by the caller; the log would repeat them on standard error."""
@@ -70,15 +73,19 @@ def open_session(
     *,
     threads: int = 1,
     optimize: bool = True,
+    portable: bool = True,
     guarded: bool | None = None,
     outside: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> onnxruntime.InferenceSession:
     """A session on the CPU.
 
     Args:
-        model: What it runs.
+        model: What it runs; its nodes may be rewritten.
         threads: Of one operator.
         optimize: Let onnxruntime rewrite the graph.
+        portable: Float results are the same on every processor of a kind
+            (:mod:`compiler_core.graph.portable`), but of models with integers, which integer
+            kernels run; without, everything is as fast as it gets.
         guarded: Bound memory while running; by default where the model calls for it.
         outside: Constants that the model only names. onnxruntime reads them where they are, so that
             they have to live as long as the session.
@@ -89,8 +96,12 @@ def open_session(
     """
     if guarded is None:
         guarded = is_unbounded(model)
+    portable = portable and not computes_integers(model)
+    before = spell_softmax(model) if portable else []
     content = (with_scalars(count_rounds(model)) if guarded else model).SerializeToString()
     options = onnxruntime.SessionOptions()
+    if portable:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = FATAL_ONLY
@@ -109,8 +120,18 @@ def open_session(
         options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (ort_errors.Fail, ort_errors.RuntimeException, UnicodeDecodeError):
-        if not optimize:
+    except RUNTIME_ERRORS as error:
+        if before:  # what is refused is told of the model as it was
+            set_nodes(model, before)
+            return open_session(
+                model,
+                threads=threads,
+                optimize=optimize,
+                portable=False,
+                guarded=guarded,
+                outside=outside,
+            )
+        if not optimize or not isinstance(error, _OF_REWRITING):
             raise
     # Its own rewriting may refuse what it runs as it stands: a branch drawn into the graph gives
     # constants to operators whose shape inference is stricter than they are.

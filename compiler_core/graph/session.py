@@ -28,6 +28,7 @@ class FloatSession:
             OMP_NUM_THREADS.
         optimize: Let onnxruntime rewrite the graph; without, every operator is executed as it
             stands.
+        portable: See :func:`~compiler_core.graph.runtime.open_session`.
 
     Raises:
         InputError: onnxruntime cannot run the graph.
@@ -41,6 +42,7 @@ class FloatSession:
         inputs: Sequence[str] | None = None,
         threads: int = 1,
         optimize: bool = True,
+        portable: bool = True,
     ) -> None:
         self.outputs = tuple(graph.outputs if outputs is None else outputs)
         self.inputs = tuple(graph.inputs if inputs is None else inputs)
@@ -53,6 +55,7 @@ class FloatSession:
                 model,
                 threads=threads,
                 optimize=optimize,
+                portable=portable,
                 guarded=self._guarded,
                 outside=self._outside,
             )

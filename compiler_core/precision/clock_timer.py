@@ -133,7 +133,7 @@ class ClockTimer:
             graph = make()
             session: Any
             if runtime is None:
-                session = open_session(export_onnx(graph), threads=self._threads)
+                session = open_session(export_onnx(graph), threads=self._threads, portable=False)
             else:
                 content = export_onnx(graph).SerializeToString()
                 options = runtime.session_options()

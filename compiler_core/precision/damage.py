@@ -119,7 +119,9 @@ class DamageMeter:
         self, graph: Graph, feeds: Sequence[Samples], *, optimize: bool = True
     ) -> dict[str, npt.NDArray[np.float64]]:
         names = [n for n in self._graph.outputs if n not in self._graph.constants]
-        session = FloatSession(graph, names, threads=self._threads, optimize=optimize)
+        session = FloatSession(
+            graph, names, threads=self._threads, optimize=optimize, portable=False
+        )
         results = [session.run(own) for own in feeds]
         return {
             name: np.concatenate([np.asarray(r[name], np.float64).reshape(-1) for r in results])

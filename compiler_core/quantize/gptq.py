@@ -37,6 +37,10 @@ fit the noise that the layers before leave on these very samples, which no halve
 _SMALLEST = 1e-30
 _NOISE = 1e-9
 """Part of a value's power below which its variance counts as none."""
+_TIE = 2.0**20
+"""Parts of a step in which ties are seen: libraries for matrices differ from machine to machine in
+the last bits of what they solve, and files of few bits have weights in the middle of two
+integers."""
 _BLOCK = 64
 """Columns that are rounded before what they lost reaches the columns behind them at once."""
 
@@ -163,7 +167,7 @@ def compensated_levels(scaled: _Floats, hessian: _Floats, largest: int = INT8_LE
     for start in range(0, size, _BLOCK):
         stop = min(size, start + _BLOCK)
         for column in range(start, stop):
-            levels[:, :, column] = np.clip(np.rint(rest[:, :, column]), -largest, largest)
+            levels[:, :, column] = np.clip(_nearest(rest[:, :, column]), -largest, largest)
             error = (rest[:, :, column] - levels[:, :, column]) / factor[:, None, column, column]
             lost[:, :, column] = error
             near = slice(column + 1, stop)
@@ -172,3 +176,9 @@ def compensated_levels(scaled: _Floats, hessian: _Floats, largest: int = INT8_LE
     found = np.empty_like(levels)
     np.put_along_axis(found, np.broadcast_to(order[:, None, :], levels.shape), levels, axis=2)
     return found
+
+
+def _nearest(values: _Floats) -> _Floats:
+    """The nearest integers; of what lies in the middle, but for the noise of sums, the even one."""
+    nearest: _Floats = np.rint(np.rint(values * _TIE) / _TIE)
+    return nearest

@@ -95,7 +95,8 @@ def factors_of(sizes: _Floats) -> _Floats:
     """Powers of two that bring channels of these sizes to 1, about."""
     # A channel of zeros in calibration may hold anything later: it keeps the factor of the largest.
     sizes = np.where(sizes > 0, sizes, sizes.max())
-    return np.asarray(np.ldexp(1.0, -np.ceil(np.log2(sizes)).astype(np.int64)))
+    mantissas, exponents = np.frexp(sizes)
+    return np.asarray(np.ldexp(1.0, -(exponents - (mantissas == 0.5))))
 
 
 def scaled_range(known: TensorRange, factors: _Floats, axis: int) -> TensorRange:

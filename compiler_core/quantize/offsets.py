@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from compiler_core.quantize.coarse import coarse
 from compiler_core.quantize.range_methods import clipped_magnitude
 from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.quantize.skeleton import ConvKind, ConvStep, Skeleton, Step, StepSegment
@@ -89,7 +90,7 @@ def _candidates(
             high = min(known.high, step.clip[1])
             top = min(high, clipped_magnitude(known.positive, high, method, _LEVELS))
             if top > 0:
-                found[name] = float(top)
+                found[name] = min(coarse(float(top)), step.clip[1])
     return found
 
 

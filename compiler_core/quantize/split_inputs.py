@@ -17,6 +17,7 @@ import numpy as np
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.border_writer import BorderWriter, Rewritten
+from compiler_core.quantize.coarse import coarse
 from compiler_core.quantize.statistics import ChannelStatistics, TensorRange
 
 _BLOCK = 16
@@ -79,7 +80,7 @@ class _Splitter(BorderWriter):
     def split(self, node: Node) -> None:
         """Add ``node`` so that it reads two parts."""
         source, weights = node.inputs[0], node.inputs[1]
-        factor = np.float32(_LEVELS / self.ranges[source].absmax)
+        factor = np.float32(_LEVELS / coarse(self.ranges[source].absmax))
         if source not in self._parts:
             self._parts[source] = self._add_parts(source, factor)
         matrix = np.asarray(self._graph.constants[weights], np.float64) / factor

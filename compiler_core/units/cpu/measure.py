@@ -82,7 +82,7 @@ def profile_cpu(
         progress(f"{node.op} {node.name}")
         part = extractor.part([node])
         arrays = random_inputs(part) if feeds is None else {n: known[n] for n in part.inputs}
-        session = FloatSession(part, threads=threads)
+        session = FloatSession(part, threads=threads, portable=False)
         timing = measure(lambda s=session, a=arrays: s.run(a), repeats=repeats, budget_s=budget_s)  # type: ignore[misc]
         rows.append(
             CpuRow(
@@ -129,7 +129,7 @@ def measure_model(
         InputError: onnxruntime cannot run the model, or its inputs are not known.
     """
     arrays = dict(random_inputs(graph) if feeds is None else feeds)
-    session = FloatSession(graph, threads=threads)
+    session = FloatSession(graph, threads=threads, portable=False)
     return measure(lambda: session.run(arrays), repeats=repeats, budget_s=budget_s)
 
 

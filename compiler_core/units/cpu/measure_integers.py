@@ -84,7 +84,7 @@ def _loop(graph: Graph, group: HostGroup, threads: int) -> _Run | None:
     else:
         feeds = {name: value.astype(np.float32) for name, value in levels.items()}
     try:
-        session = FloatSession(part, threads=threads)
+        session = FloatSession(part, threads=threads, portable=False)
         session.run(feeds)
     except InputError:  # a kernel that this runtime has for float alone
         return None

@@ -148,3 +148,15 @@ def test_weights_stay_where_halves_of_the_samples_disagree(count):
     q = x + 0.3 * random.standard_normal(x.shape)
     folds = [moments_of(x[:, :, start::2], q[:, :, start::2]) for start in (0, 1)]
     np.testing.assert_array_equal(fitted_weights(weight, folds), weight)
+
+
+def test_ties_do_not_depend_on_the_noise_of_sums():
+    """Weights of few bits lie in the middle of two integers; machines differ in the last bits."""
+    random = np.random.default_rng(3)
+    scaled = random.integers(-200, 200, (1, 6, 24)) / 2
+    hessian = np.diag(random.integers(1, 9, 24).astype(float))[None]
+    expected = compensated_levels(scaled, hessian)
+    for _ in range(5):
+        noise = 1e-13 * random.standard_normal(hessian.shape)
+        noisy = hessian + (noise + noise.transpose(0, 2, 1)) * (hessian == 0)
+        np.testing.assert_array_equal(compensated_levels(scaled, noisy), expected)
