@@ -19,6 +19,20 @@ from compiler_core.graph.session import FloatSession
 _WEIGHT_LIMIT = 1024
 RANK_MAX = 64
 """Axes of a tensor, as many as arrays have."""
+OF_THE_RUNTIME = frozenset(
+    (
+        "Affine",
+        "Crop",
+        "DynamicSlice",
+        "ImageScaler",
+        "ParametricSoftplus",
+        "Scale",
+        "ScaledTanh",
+        "SimplifiedLayerNormalization",
+    )
+)
+"""Operators that onnxruntime has in the standard's domain, though the standard does not."""
+_UNKNOWN = "com.microsoft"
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Tile": 1}
 _ELEMENTWISE = frozenset(
     [
@@ -60,6 +74,11 @@ def refuse_what_no_definition_allows(model: onnx.ModelProto) -> None:
         if not value.type.tensor_type.HasField("shape"):
             value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
             value.type.tensor_type.shape.SetInParent()
+    for node in model.graph.node:
+        if node.op_type in OF_THE_RUNTIME and node.domain in ("", "ai.onnx"):
+            node.domain = _UNKNOWN  # which the checker leaves to the runtime
+    if _UNKNOWN not in {item.domain for item in model.opset_import}:
+        model.opset_import.add(domain=_UNKNOWN, version=1)
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:

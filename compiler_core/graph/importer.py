@@ -17,6 +17,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.attributes import freeze, read_attributes
 from compiler_core.graph.containers import container_name
 from compiler_core.graph.contradictions import (
+    OF_THE_RUNTIME,
     refuse_contradictions,
     refuse_endless_shapes,
     refuse_what_ends_inference,
@@ -242,7 +243,8 @@ class _Importer:
             item.version for item in self._model.opset_import if item.domain in _DEFAULT_DOMAINS
         )
         local = {(item.domain, item.name) for item in self._model.functions}
-        if not onnx.defs.has(proto.op_type, version, "") and ("", proto.op_type) not in local:
+        known = onnx.defs.has(proto.op_type, version, "") or proto.op_type in OF_THE_RUNTIME
+        if not known and ("", proto.op_type) not in local:
             raise InputError(
                 f"node {label!r}: operator set {version} has no operator {proto.op_type!r}"
             )

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
+from compiler_core.graph.passes.runtime_quantization import channels_first, is_linear, type_linear
 
 _MICROSOFT = "com.microsoft"
 _SAME_VALUES = ("Flatten", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
@@ -34,8 +35,11 @@ class IntegerOperators:
         """See :class:`GraphPass`."""
         rewriter = Rewriter(graph)
         for node in rewriter.nodes():
+            type_linear(rewriter, node)
             form = _form(node)
-            if form is not None:
+            if form is not None and node.attributes.get("channels_last"):
+                channels_first(rewriter, node)
+            elif form is not None:
                 _take_apart(rewriter, node, form)
             elif is_op(node, "MatMulInteger", "ConvInteger"):
                 _from_dynamic(rewriter, node)
@@ -52,7 +56,9 @@ class QuantizationRemoval:
         """See :class:`GraphPass`."""
         rewriter = Rewriter(graph)
         for node in rewriter.nodes():
-            if not is_op(node, "DequantizeLinear") or rewriter.dtype(node.output) not in FLOATS:
+            if not is_linear(node, "DequantizeLinear"):
+                continue
+            if rewriter.dtype(node.output) not in FLOATS:
                 continue
             if node.inputs[0] in rewriter.constants:
                 _dequantize_weight(rewriter, node)
@@ -60,7 +66,7 @@ class QuantizationRemoval:
             producer = rewriter.producer(node.inputs[0])
             if producer is None:
                 continue
-            if is_op(producer, "QuantizeLinear") and _equal_steps(rewriter, producer, node):
+            if is_linear(producer, "QuantizeLinear") and _equal_steps(rewriter, producer, node):
                 _remove_pair(rewriter, producer, node)
             elif is_op(producer, *_SAME_VALUES) and not _merge_equal(rewriter, node):
                 _move_before(rewriter, producer, node)
@@ -281,6 +287,7 @@ _BINARY = ((0, 1, 2), (3, 4, 5))
 _FORMS: dict[tuple[str, str], _Form] = {
     ("", "QLinearConv"): _Form("Conv", _BINARY, (6, 7), 8),
     ("", "QLinearMatMul"): _Form("MatMul", _BINARY, (6, 7)),
+    (_MICROSOFT, "QLinearConv"): _Form("Conv", _BINARY, (6, 7), 8),
     (_MICROSOFT, "QLinearAdd"): _Form("Add", _BINARY, (6, 7)),
     (_MICROSOFT, "QLinearMul"): _Form("Mul", _BINARY, (6, 7)),
     (_MICROSOFT, "QLinearSigmoid"): _Form("Sigmoid", _UNARY, (3, 4)),
@@ -304,7 +311,7 @@ def _form(node: Node) -> _Form | None:
 def _take_apart(rewriter: Rewriter, node: Node, form: _Form) -> None:
     names = [*node.inputs, *[""] * 12]
     scales = [rewriter.constants.get(names[scale]) for _, scale, _ in form.data]
-    if node.attributes.get("channels_last") or not scales or any(s is None for s in scales):
+    if not scales or any(s is None for s in scales):
         return
     if not names[form.result[0]]:
         return

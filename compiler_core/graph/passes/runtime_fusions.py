@@ -14,10 +14,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.passes.fused_node import Fused
 from compiler_core.graph.passes.rewriter import FLOATS, Rewriter
+from compiler_core.graph.passes.runtime_attention import (
+    attention,
+    embedding,
+    many_heads,
+    root_mean_square,
+    skipped_root_mean_square,
+)
 
 _DOMAIN = "com.microsoft"
 _HAS_LAYER_NORMALIZATION = 17
+_SIMPLIFIED = "SimplifiedLayerNormalization"
+"""onnxruntime defines it in the standard's domain."""
 _CUBIC = 0.044715
 _FUSED = ("activation", "activation_params", "activation_alpha", "activation_beta")
 _KINDS: dict[str, tuple[Any, Any]] = {
@@ -26,15 +36,18 @@ _KINDS: dict[str, tuple[Any, Any]] = {
     **dict.fromkeys(("activation", "auto_pad"), (str, None)),
     **dict.fromkeys(("kernel_shape", "strides", "dilations", "pads"), (tuple, int)),
     "activation_params": (tuple, float),
-    "epsilon": (float, None),
+    **dict.fromkeys(("epsilon", "mask_filter_value", "scale"), (float, None)),
+    **dict.fromkeys(("axis", "stash_type", "num_heads", "unidirectional"), (int, None)),
+    **dict.fromkeys(("do_rotary", "past_present_share_buffer", "mask_index_type"), (int, None)),
+    "qkv_hidden_sizes": (tuple, int),
 }
 """Types of attributes, and of what is in them."""
 
 
 @dataclass(frozen=True)
 class RuntimeFusions:
-    """Write FusedConv, FusedGemm, FusedMatMul, Gelu, BiasGelu, FastGelu, QuickGelu and
-    SkipLayerNormalization as what they were fused from, once the type of their input is known."""
+    """Write fused layers, kinds of Gelu, normalizations, embeddings and attention as what they were
+    fused from, once the type of their input is known."""
 
     name: ClassVar[str] = "runtime-fusions"
 
@@ -42,62 +55,20 @@ class RuntimeFusions:
         """See :class:`GraphPass`."""
         rewriter = Rewriter(graph)
         for node in rewriter.nodes():
-            way = _WAYS.get(node.op) if node.domain == _DOMAIN else None
+            own = node.domain == _DOMAIN or (node.op == _SIMPLIFIED and not node.domain)
+            way = _WAYS.get(node.op) if own else None
             if way is None or not _is_defined(node, way):
                 continue
-            dtype, write = rewriter.dtype(node.inputs[0]), way.write
+            dtype, write = rewriter.dtype(node.inputs[way.typed_by]), way.write
             if dtype not in FLOATS:
                 continue
-            fused = _Fused(rewriter, node, np.dtype(dtype))
+            fused = Fused(rewriter, node, np.dtype(dtype))
             if write(fused):
                 fused.end()
         return rewriter.finish()
 
 
-class _Fused:
-    """Collects what a node is written as."""
-
-    def __init__(self, work: Rewriter, node: Node, dtype: np.dtype[Any]) -> None:
-        self.work, self.node, self._dtype = work, node, dtype
-        self._nodes: list[Node] = []
-
-    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """An operator; the name of its result, whose type shape inference finds."""
-        wanted = f"{self.node.name}/{op.lower()}{len(self._nodes)}"
-        result, name = self.work.fresh(wanted), self.work.fresh_node(wanted)
-        self._nodes.append(Node(name, op, inputs, (result,), attributes))
-        return result
-
-    def number(self, value: float) -> str:
-        """A scalar of the type of the input."""
-        name = f"{self.node.name}/number"
-        return self.work.add_constant(name, np.array(value, self._dtype))
-
-    def given(self, position: int) -> str:
-        """An input; empty where it is absent."""
-        inputs = self.node.inputs
-        return inputs[position] if position < len(inputs) else ""
-
-    def renamed(self, old: str, new: str) -> None:
-        """Gives a result the name of an output of the fused node."""
-        self._nodes = [
-            Node(
-                node.name,
-                node.op,
-                tuple(new if name == old else name for name in node.inputs),
-                tuple(new if name == old else name for name in node.outputs),
-                node.attributes,
-            )
-            for node in self._nodes
-        ]
-
-    def end(self) -> None:
-        """Puts what was written into the place of the node; the last result has its name."""
-        self.renamed(self._nodes[-1].output, self.node.output)
-        self.work.replace(self.node, *self._nodes)
-
-
-def _activated(s: _Fused, source: str, parameters: tuple[float, ...]) -> bool:
+def _activated(s: Fused, source: str, parameters: tuple[float, ...]) -> bool:
     """What follows in the same node; ``False`` for functions that are not known here."""
     kind = s.node.attributes.get("activation", "")
     if kind in ("Relu", "Tanh", "Sigmoid"):
@@ -113,7 +84,7 @@ def _activated(s: _Fused, source: str, parameters: tuple[float, ...]) -> bool:
     return True
 
 
-def _convolution(s: _Fused) -> bool:
+def _convolution(s: Fused) -> bool:
     own = {name: value for name, value in s.node.attributes.items() if name not in _FUSED}
     result = s.add("Conv", *filter(None, s.node.inputs[:3]), **own)
     if s.given(3):
@@ -121,7 +92,7 @@ def _convolution(s: _Fused) -> bool:
     return _activated(s, result, tuple(s.node.attributes.get("activation_params", ())))
 
 
-def _dense(s: _Fused) -> bool:
+def _dense(s: Fused) -> bool:
     attributes = s.node.attributes
     own = {name: attributes[name] for name in ("alpha", "beta", "transA", "transB")
            if name in attributes}  # fmt: skip
@@ -130,7 +101,7 @@ def _dense(s: _Fused) -> bool:
     return _activated(s, result, tuple(value for value in given if value is not None))
 
 
-def _product(s: _Fused) -> bool:
+def _product(s: Fused) -> bool:
     attributes = s.node.attributes
     if attributes.get("transBatchA") or attributes.get("transBatchB"):
         return False
@@ -153,14 +124,14 @@ def _product(s: _Fused) -> bool:
     return True
 
 
-def _gelu(s: _Fused) -> bool:
+def _gelu(s: Fused) -> bool:
     x = s.add("Add", s.given(0), s.given(1)) if s.given(1) else s.given(0)
     share = s.add("Erf", s.add("Div", x, s.number(math.sqrt(2))))
     s.add("Mul", s.add("Mul", x, s.add("Add", share, s.number(1))), s.number(0.5))
     return True
 
 
-def _fast_gelu(s: _Fused) -> bool:
+def _fast_gelu(s: Fused) -> bool:
     x = s.add("Add", s.given(0), s.given(1)) if s.given(1) else s.given(0)
     cube = s.add("Mul", s.add("Mul", s.add("Mul", x, x), x), s.number(_CUBIC))
     scaled = s.add("Mul", s.add("Add", x, cube), s.number(math.sqrt(2 / math.pi)))
@@ -169,13 +140,13 @@ def _fast_gelu(s: _Fused) -> bool:
     return True
 
 
-def _quick_gelu(s: _Fused) -> bool:
+def _quick_gelu(s: Fused) -> bool:
     x, factor = s.given(0), float(s.node.attributes.get("alpha", 1.702))
     s.add("Mul", x, s.add("Sigmoid", s.add("Mul", x, s.number(factor))))
     return True
 
 
-def _skipped_normalization(s: _Fused) -> bool:
+def _skipped_normalization(s: Fused) -> bool:
     outputs = s.node.outputs
     if any(outputs[1:3]) or s.work.graph.opsets.get("", 0) < _HAS_LAYER_NORMALIZATION:
         return False
@@ -198,14 +169,23 @@ class _Way:
     Attributes:
         write: Adds the operators; ``False`` where it cannot.
         least, most: Inputs that it has; so many first ones are not left out.
+        typed_by: Input that says in which type it computes.
+        optional: Of the first ones those that may be left out.
     """
 
-    write: Callable[[_Fused], bool]
+    write: Callable[[Fused], bool]
     least: int
     most: int
+    typed_by: int = 0
+    optional: tuple[int, ...] = ()
 
 
 _WAYS = {
+    "Attention": _Way(attention, 2, 7),
+    "EmbedLayerNormalization": _Way(embedding, 7, 9, typed_by=2, optional=(1, 4)),
+    "MultiHeadAttention": _Way(many_heads, 3, 10),
+    "SimplifiedLayerNormalization": _Way(root_mean_square, 2, 2),
+    "SkipSimplifiedLayerNormalization": _Way(skipped_root_mean_square, 3, 4),
     "BiasGelu": _Way(_gelu, 2, 2),
     "FastGelu": _Way(_fast_gelu, 1, 2),
     "FusedConv": _Way(_convolution, 2, 4),
@@ -220,7 +200,8 @@ _WAYS = {
 def _is_defined(node: Node, way: _Way) -> bool:
     """Whether a node is what onnxruntime defines; what is not, it refuses itself."""
     count = len(node.inputs)
-    if not way.least <= count <= way.most or not all(node.inputs[: way.least]):
+    needed = (name for at, name in enumerate(node.inputs[: way.least]) if at not in way.optional)
+    if not way.least <= count <= way.most or not all(needed):
         return False
     return all(_is_of_kind(name, value) for name, value in node.attributes.items())
 

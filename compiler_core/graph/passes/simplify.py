@@ -29,6 +29,7 @@ from compiler_core.graph.passes.rewriter import GraphPass
 from compiler_core.graph.passes.runtime_fusions import RuntimeFusions
 from compiler_core.graph.passes.scalar_factors import ScalarFactors
 from compiler_core.graph.passes.scalar_operands import ScalarOperands
+from compiler_core.graph.passes.sequences import Sequences
 from compiler_core.graph.passes.single_steps import SingleSteps
 from compiler_core.graph.passes.split_channels import SplitChannels
 from compiler_core.graph.passes.transposed_convolution import TransposedConvolution
@@ -47,6 +48,7 @@ FOLDING: tuple[GraphPass, ...] = (
     CastsByExample(),
     ConstantFolding(),
     ConstantBranches(),
+    Sequences(),
     ScalarOperands(),
     DeadCode(),
     Identities(),

@@ -34,6 +34,15 @@ _MOST_TERMS = 1 << 16
 Rule = Callable[[Graph, Node], str | None]
 
 
+def types_are_known(graph: Graph, node: Node) -> str | None:
+    """What tensors hold has to be known before the model runs: it is not behind sequences, graphs
+    of operators and operators that are not of the standard."""
+    for tensor in (*node.inputs, *node.outputs):
+        if tensor and tensor not in graph.constants and tensor not in graph.types:
+            return f"the type and shape of '{tensor}' are unknown"
+    return None
+
+
 def activations_are_float32(graph: Graph, node: Node) -> str | None:
     """The VTA takes what is float32 in the model; other element types stay on the CPU."""
     for tensor in (*node.inputs, *node.outputs):
@@ -294,6 +303,7 @@ def view_keeps_the_samples(graph: Graph, node: Node) -> str | None:
 _COMMON: tuple[Rule, ...] = (
     one_output,
     data_is_an_activation,
+    types_are_known,
     activations_are_float32,
     shapes_are_static,
     batch_axis_stays,

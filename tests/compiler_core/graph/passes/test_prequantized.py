@@ -166,3 +166,48 @@ def test_scales_that_do_not_fit_leave_the_constant(
     value = np.ones((4, 6), np.int8)
     scales, zeros = np.ones(scale, np.float32), np.zeros(zero, np.int8)
     assert dequantized(value, scales, zeros, attributes, given=True) is None
+
+
+def checked(path: Path, samples: np.ndarray) -> set[str]:
+    """Operators of the float model, which computes nearly what the quantized one does."""
+    graph = load_model(path).graph
+    session = exact_session(path)
+    for sample in samples:
+        (wanted,) = session.run(None, {"x": sample[None]})
+        found = run_float(graph, {"x": sample[None]}, ["y"])["y"]
+        assert np.abs(found - wanted).mean() < 0.1 * np.abs(wanted).mean()
+    return {node.op for node in graph.nodes}
+
+
+@pytest.mark.parametrize("weights", [QuantType.QInt4, QuantType.QInt16])
+def test_linear_operators_of_the_runtime_are_those_of_the_standard(tmp_path, weights) -> None:
+    """Before opset 21 integers of 4 and 16 bits had operators of onnxruntime's own."""
+    path, source = tmp_path / "quantized.onnx", network(tmp_path / "float.onnx")
+    quantize_static(
+        source, path, Samples(), weight_type=weights, activation_type=QuantType.QInt16,
+        extra_options={"UseQDQContribOps": True},
+    )  # fmt: skip
+    assert "com.microsoft" in {node.domain for node in onnx.load(path).graph.node}
+    assert not checked(path, SAMPLES) & QUANTIZED
+
+
+def test_integers_with_channels_last(tmp_path) -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+        agraph (float[1,3,8,8] x) => (float[1,4,4,4] y)
+        <float scale = {0.02}, uint8 zero = {128}, float fine = {0.01}, int8 middle = {0}> {
+            q = QuantizeLinear (x, scale, zero)
+            last = Transpose <perm = [0, 2, 3, 1]> (q)
+            c = com.microsoft.QLinearConv <channels_last = 1, pads = [1, 1, 1, 1]>
+                (last, scale, zero, w, fine, middle, scale, zero)
+            p = com.microsoft.QLinearAveragePool
+                <channels_last = 1, kernel_shape = [2, 2], strides = [2, 2]>
+                (c, scale, zero, scale, zero)
+            first = Transpose <perm = [0, 3, 1, 2]> (p)
+            y = DequantizeLinear (first, scale, zero)
+        }
+    """)
+    weight = np.random.default_rng(0).integers(-40, 40, (4, 3, 3, 3)).astype(np.int8)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    onnx.save(model, tmp_path / "last.onnx")
+    assert checked(tmp_path / "last.onnx", SAMPLES / 4) == {"Conv", "AveragePool"}

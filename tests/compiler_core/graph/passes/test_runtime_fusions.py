@@ -147,3 +147,66 @@ def test_dense_layers_with_their_activation(tmp_path) -> None:
         w=_draw(3, 6), b=_draw(3),
     )  # fmt: skip
     _check(path, {"x": _draw(5, 6)})
+
+
+_ONE_PRODUCT = "com.microsoft.Attention <num_heads = 2"
+_APART = "com.microsoft.MultiHeadAttention <num_heads = 2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{_ONE_PRODUCT}> (x, w, b)",
+        f"{_ONE_PRODUCT}> (x, w)",
+        f"{_ONE_PRODUCT}> (x, w, b, mask)",
+        f"{_ONE_PRODUCT}> (x, w, b, length)",
+        f"{_ONE_PRODUCT}, scale = 0.3, mask_filter_value = -50.0> (x, w, b, mask, , more)",
+        f"{_ONE_PRODUCT}, unidirectional = 1> (x, w, b)",
+        f"{_ONE_PRODUCT}, qkv_hidden_sizes = [8, 8, 8]> (x, w, b)",
+        f"{_APART}> (x, x, x)",
+        f"{_APART}> (x, x, x, b)",
+        f"{_APART}, scale = 0.3> (x, z, z, b, , wide)",
+        f"{_APART}, mask_filter_value = -50.0> (x, x, x, b, mask)",
+        "SimplifiedLayerNormalization <axis = -1> (x, g)",
+        "com.microsoft.SkipSimplifiedLayerNormalization <epsilon = 0.001> (x, x, g, g)",
+    ],
+)
+def test_attention_and_what_stands_around_it(tmp_path, text: str) -> None:
+    mask = np.ones((1, 5), np.int32)
+    mask[:, 3:] = 0
+    path = _saved(
+        tmp_path / "attention.onnx",
+        f"(float[1,5,8] x, float[1,7,8] z) => (float[1,5,8] y) {{ a = {text} y = Neg (a) }}",
+        w=_draw(8, 24), b=_draw(24), g=_draw(8), mask=mask, length=np.array([4], np.int32),
+        more=_draw(1, 2, 5, 5), wide=_draw(1, 2, 5, 7),
+    )  # fmt: skip
+    _check(path, {"x": _draw(1, 5, 8), "z": _draw(1, 7, 8)})
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("segments", ["kinds", ""])
+def test_a_transformer_that_the_runtime_fused_runs_on_the_npu(tmp_path, masked, segments) -> None:
+    path = _saved(
+        tmp_path / "bert.onnx",
+        f"""(int32[1,6] ids, int32[1,6] kinds, int32[1,6] mask) => (float[1,6,16] y) {{
+            e, count = com.microsoft.EmbedLayerNormalization
+                (ids, {segments}, words, places, {"rows" if segments else ""}, g, b
+                 {", mask" if masked else ""})
+            a = com.microsoft.Attention <num_heads = 2> (e, w, c {", count" if masked else ""})
+            o = MatMul (a, m)
+            s = com.microsoft.SkipLayerNormalization (o, e, g, b)
+            y = MatMul (s, m)
+        }}""",
+        words=_draw(20, 16), places=_draw(9, 16), rows=_draw(2, 16), g=_draw(16), b=_draw(16),
+        w=_draw(16, 48) / 4, c=_draw(48), m=_draw(16, 16) / 4,
+    )  # fmt: skip
+    draw = np.random.default_rng(0)
+    ids, kinds = (draw.integers(0, most, (8, 6)).astype(np.int32) for most in (20, 2))
+    mask = np.ones((8, 6), np.int32)
+    mask[::2, 4:] = 0
+    _check(path, {"ids": ids[:1], "kinds": kinds[:1], "mask": mask[:1]})
+    made = nest_tune.compile(
+        path, "vta", tmp_path / "p", calibration={"ids": ids, "kinds": kinds, "mask": mask}
+    )
+    assert made.macs_share_npu > 0.9
+    assert not made.unpriced
