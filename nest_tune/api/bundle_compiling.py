@@ -122,6 +122,7 @@ def compile_bundle(
     if not beside:
         require_replaceable(folder)
     source, data = _loaded(model, calibration, shapes, progress)
+    bundles.require(source.graph)
     request = _request(source, data, target or "", folder, wanted, config, progress)
     progress(f"writing {folder}")
     if beside:

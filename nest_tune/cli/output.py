@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from enum import IntEnum
@@ -59,8 +61,19 @@ def without_password(url: str) -> str:
         return redact(url)
 
 
+_COUNTED = re.compile(r"(.+): ([\d,]+) of ([\d,]+)\b")
+_COUNT_EVERY_S = 2.0
+_counted_s: dict[str, float] = {}
+
+
 def progress(line: str) -> None:
-    """Tells on standard error what is being done."""
+    """Tells on standard error what is being done; of ``what: 3 of 8`` not every count."""
+    if counted := _COUNTED.match(line):
+        what, done, total = counted.groups()
+        now = time.monotonic()
+        if done != total and now - _counted_s.get(what, -_COUNT_EVERY_S) < _COUNT_EVERY_S:
+            return
+        _counted_s[what] = now
     print(redact(visible(line)), file=sys.stderr, flush=True)
 
 

@@ -15,12 +15,14 @@ operator, one is better than several.
 | BatchNormalization that no layer took | a depthwise convolution of one tap; Mul and Add |
 | Pad by reflection, edges or the other end | Gather along each axis |
 | Scaler of classical learners | x less an offset, times a scale |
+| Normalizer of classical learners, L1 and L2 | as LpNormalization |
+| LinearRegressor, LinearClassifier | Gemm; Softmax or Sigmoid; the label is ArgMax and Gather |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar, Literal
 
@@ -102,6 +104,20 @@ class _Spelling:
             Node(last.name, last.op, last.inputs, outputs, last.attributes, clip=clip)
         )
         self.work.replace(self.node, *self._nodes)
+        return True
+
+    def end_as(self, names: Mapping[str, str]) -> bool:
+        """Puts what was written into the place of the node; results have the names of its own.
+
+        Args:
+            names: Name of an output of the node by the result that it is.
+        """
+
+        def own(tensors: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(names.get(tensor, tensor) for tensor in tensors)
+
+        nodes = (replace(n, inputs=own(n.inputs), outputs=own(n.outputs)) for n in self._nodes)
+        self.work.replace(self.node, *nodes)
         return True
 
 
@@ -233,8 +249,11 @@ def _over(s: _Spelling, op: str, x: str, where: str, axes: list[int], rest: tupl
 def _lp_normalization(s: _Spelling) -> bool:
     axis = int(s.node.attributes.get("axis", -1)) % len(s.shape)
     power = int(s.node.attributes.get("p", 2))
-    if power not in (1, 2):
-        return False
+    return power in (1, 2) and _by_length(s, power, axis)
+
+
+def _by_length(s: _Spelling, power: int, axis: int) -> bool:
+    """Values divided by the length of their row."""
     rest = tuple(1 if i == axis else size for i, size in enumerate(s.shape))
     size = _norm(s, f"ReduceL{power}", [axis], rest, 1)
     # What has no length stays as it is.
@@ -288,10 +307,65 @@ def _scaler(s: _Spelling) -> bool:
     return s.end()
 
 
+def _text(node: Node, name: str, default: str) -> str:
+    value = node.attributes.get(name, default)
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _normalizer(s: _Spelling) -> bool:
+    power = {"L1": 1, "L2": 2}.get(_text(s.node, "norm", "MAX"))
+    return power is not None and len(s.shape) == 2 and _by_length(s, power, 1)
+
+
+_AFTER = {"NONE": None, "SOFTMAX": "Softmax", "LOGISTIC": "Sigmoid"}
+
+
+def _linear_scores(s: _Spelling, rows: int) -> str | None:
+    """The scores of a linear learner of ``rows`` outputs, behind its last function."""
+    columns, after = s.shape[-1], _text(s.node, "post_transform", "NONE")
+    factors = np.asarray(s.node.attributes.get("coefficients", ()), np.float32)
+    shift = np.asarray(s.node.attributes.get("intercepts", ()), np.float32)
+    if len(s.shape) != 2 or factors.size != rows * columns or after not in _AFTER:
+        return None
+    if shift.size not in (0, rows):
+        return None
+    shift = shift if shift.size else np.zeros(rows, np.float32)
+    weights = s.constant("coefficients", np.ascontiguousarray(factors.reshape(rows, columns).T))
+    inputs = [s.node.inputs[0], weights, s.constant("intercepts", shift)]
+    shape = (s.shape[0], rows)
+    scores = s.add("Gemm", inputs, shape)
+    function = _AFTER[after]
+    more = {"axis": -1} if function == "Softmax" else {}
+    return scores if function is None else s.add(function, [scores], shape, **more)
+
+
+def _linear_regressor(s: _Spelling) -> bool:
+    found = _linear_scores(s, int(s.node.attributes.get("targets", 1)))
+    return found is not None and s.end()
+
+
+def _linear_classifier(s: _Spelling) -> bool:
+    """Scores, and the label of the highest one."""
+    numbers = s.node.attributes.get("classlabels_ints", ())
+    if len(numbers) < 2 or len(s.node.outputs) != 2:
+        return False
+    found = _linear_scores(s, len(numbers))
+    if found is None:
+        return False
+    label, scores = s.node.outputs
+    names = {found: scores}
+    if s.work.readers(label) or s.work.pinned(label):
+        place = s.add("ArgMax", [found], s.shape[:1], axis=1, keepdims=0)
+        labels = s.constant("labels", np.asarray(numbers, np.int64))
+        names[s.add("Gather", [labels, place], s.shape[:1], axis=0)] = label
+        s.work.types[place] = s.work.types[label]
+    return s.end_as(names)
+
+
 def _way(node: Node) -> Callable[[_Spelling], bool] | None:
     """What spells a node out."""
     if node.domain == DOMAIN:
-        return _scaler if node.op == "Scaler" else None
+        return _LEARNERS.get(node.op)
     return _WAYS[node.op] if is_op(node, *_WAYS) else None
 
 
@@ -325,4 +399,11 @@ _WAYS = {
     "PRelu": _prelu,
     "LogSoftmax": _log_softmax,
     "InstanceNormalization": _instance_normalization,
+}
+
+_LEARNERS = {
+    "LinearClassifier": _linear_classifier,
+    "LinearRegressor": _linear_regressor,
+    "Normalizer": _normalizer,
+    "Scaler": _scaler,
 }

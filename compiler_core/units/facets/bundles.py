@@ -295,6 +295,15 @@ class Bundles(Protocol):
         """
         ...
 
+    def require(self, graph: Graph) -> None:
+        """Refuses a model that cannot be written whatever its values are, before anything is spent
+        on it.
+
+        Raises:
+            InputError: Names the operators.
+        """
+        ...
+
     def write(self, request: BundleRequest) -> BundleReport:
         """Writes a bundle.
 

@@ -11,7 +11,7 @@ from compiler_core.files.file_digest import file_digest
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.targets.source_kinds import candidates_for
 from compiler_core.tensor.digest import digest
-from nest_tune.bundling import bundle_target, model_for_sources
+from nest_tune.bundling import bundle_target, bundles_for, model_for_sources
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.proposals.narrowing import narrowed
 from nest_tune.study.proposals.source_parts import MemoryPart, PrecisionPart, RangingPart
@@ -39,6 +39,7 @@ def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
     search = candidates_for(settings.target)
     identity = search.identity(settings.target)
     model = model_for_sources(model)
+    bundles_for(settings.target).require(model.graph)
     settings, told = examined(settings, model)
     if settings.calibration is None:
         raise InputError(

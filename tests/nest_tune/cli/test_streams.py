@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nest_tune.cli import output
+
 TOLD = "for number in range(2000): print('x' * 100, file=sys.stderr)"
 """More to standard error than a pipe holds, and what follows still happens."""
 
@@ -88,3 +90,18 @@ def test_a_question_without_standard_input_is_refused(tmp_path: Path, repository
     code, _, _ = shell("0<&-", program, tmp_path, repository)
     assert code == 2
     assert (tmp_path / "done").exists()
+
+
+def test_of_counts_those_are_told_that_somebody_can_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
+    output._counted_s.clear()
+    for number in range(1, 8):
+        output.progress(f"calibrating: {number} of 7 samples")
+    output.progress("writing out")
+    told = capsys.readouterr().err.splitlines()
+    numbers = [line.split()[1] for line in told[:-1]]
+    assert numbers == ["1", "3", "5", "7"]
+    assert told[-1] == "writing out"

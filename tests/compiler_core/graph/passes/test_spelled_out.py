@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -137,3 +139,46 @@ def test_scalers_of_classical_learners(offset: list[float], scale: list[float]) 
     x = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32) * 100
     whole, parts = FloatSession(graph).run({"x": x}), FloatSession(found).run({"x": x})
     np.testing.assert_allclose(parts["y"], whole["y"], rtol=1e-4, atol=1e-4)
+
+
+COEFFICIENTS = [0.5, -1.0, 0.25, 1.0, 0.125, -0.5, -1.0, 2.0, 0.75]
+LINEAR = {"coefficients": COEFFICIENTS, "intercepts": [0.1, -0.2, 0.3]}
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "outputs"),
+    [
+        ("Normalizer", {"norm": "L1"}, ["scores"]),
+        ("Normalizer", {"norm": "L2"}, ["scores"]),
+        ("LinearRegressor", {**LINEAR, "targets": 3}, ["scores"]),
+        *(
+            ("LinearClassifier", {**LINEAR, "classlabels_ints": [4, 7, 9], **more}, outputs)
+            for more in ({}, {"post_transform": "SOFTMAX"}, {"post_transform": "LOGISTIC"})
+            for outputs in (["label", "scores"], ["scores"])
+        ),
+        ("LinearClassifier", {"coefficients": [1.0, 2.0, 3.0, -1.0, -2.0, -3.0]}, ["scores"]),
+    ],
+)
+def test_linear_learners(op: str, attributes: dict[str, Any], outputs: list[str]) -> None:
+    """As pipelines of scikit-learn end in; the last one is of two classes."""
+    if op == "LinearClassifier":
+        attributes = {"classlabels_ints": [0, 1], "intercepts": [0.5, -0.5]} | attributes
+    names = ["label", "scores"] if op == "LinearClassifier" else ["scores"]
+    node = onnx.helper.make_node(op, ["x"], names, domain="ai.onnx.ml", **attributes)
+    kinds = {"label": (onnx.TensorProto.INT64, [1]), "scores": (onnx.TensorProto.FLOAT, None)}
+    proto = onnx.helper.make_graph(
+        [node],
+        "pipeline",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3])],
+        [onnx.helper.make_tensor_value_info(name, *kinds[name]) for name in outputs],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 1)]
+    graph = import_model(onnx.helper.make_model(proto, opset_imports=opsets, ir_version=8))
+    found = spelled_out(graph)
+    assert not any(node.domain for node in found.nodes if node.op != "Dense")
+    assert found.outputs == graph.outputs
+    x = np.random.default_rng(1).normal(size=(7, 3)).astype(np.float32) * 3
+    for row in x:
+        whole, parts = (FloatSession(g).run({"x": row[None]}) for g in (graph, found))
+        for name in outputs:
+            np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5, atol=1e-6)

@@ -37,6 +37,7 @@ from compiler_core.units.facets.bundles import (
 )
 
 if TYPE_CHECKING:
+    from compiler_core.graph.ir import Graph
     from compiler_core.units.cpu.c.bundles.package import OpenPackage
     from compiler_core.units.cpu.c.driven.bundle import Compute
     from compiler_core.units.cpu.c.network import Array
@@ -94,6 +95,12 @@ class CBundles:
         from compiler_core.units.cpu.c.bundles.package import OpenPackage
 
         return OpenPackage(folder)
+
+    def require(self, graph: Graph) -> None:
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        from compiler_core.units.cpu.c.convert.convert import require_kernels
+
+        require_kernels(graph)
 
     def write(self, request: BundleRequest) -> BundleReport:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""

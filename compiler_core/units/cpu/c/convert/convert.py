@@ -105,6 +105,49 @@ def to_network(
     return network if options.patches is None else patched(network, options.patches)
 
 
+def require_kernels(graph: Graph) -> None:
+    """Refuses a graph with operators that no kernel is for, whatever is known of its values.
+
+    Args:
+        graph: Simplified, of one sample.
+
+    Raises:
+        InputError: Names them, and the outputs that need none of them.
+    """
+    functions = Functions(graph)
+    missing = [
+        node
+        for node in graph.nodes
+        if not (len(node.outputs) == 1 and node.output in functions) and not _has_kernel(node)
+    ]
+    if not missing:
+        return
+    shown = ", ".join(f"{node.name!r} ({node.op})" for node in missing[:3])
+    more = f" and {len(missing) - 3} others" if len(missing) > 3 else ""
+    reached = {name for node in missing for name in node.outputs}
+    for node in graph.nodes:
+        if reached.intersection(node.inputs):
+            reached.update(node.outputs)
+    free = [name for name in graph.outputs if name not in reached]
+    recurrent = next((node for node in missing if node.op in RECURRENT and not node.domain), None)
+    why = "there is no kernel for this operator"
+    if recurrent is not None:
+        why = unrolling_refusal(graph, recurrent) or "it is not unrolled"
+    elif len(missing) > 1:
+        why = "there are no kernels for these operators"
+    raise InputError(
+        f"node{'s' if len(missing) > 1 else ''} {shown}{more} cannot be written as C: {why}",
+        hint=f"without them: onnx.utils.extract_model(FILE, NEW_FILE, {list(graph.inputs)}, {free})"
+        if free
+        else "docs/howto/microcontroller.md lists the operators",
+    )
+
+
+def _has_kernel(node: Node) -> bool:
+    is_known = node.op in _COMPUTING or node.op in _MOVING
+    return is_known and not node.opaque and not (node.domain and node.op != "Dense")
+
+
 def _check_names(graph: Graph, options: Options) -> None:
     known = {node.name for node in graph.nodes}
     for name in (
@@ -118,14 +161,14 @@ def _check_names(graph: Graph, options: Options) -> None:
 
 def _convert(sources: TensorReader, node: Node) -> None:
     ways: list[tuple[str, Callable[[TensorReader, Node], None]]] = []
-    if not (node.domain and node.op != "Dense") and not node.opaque:
+    if _has_kernel(node):
         if node.op in _COMPUTING:
             handler = _COMPUTING[node.op]
             options = sources.builder.options
             if options.precision == "int8" and node.name not in options.float_layers:
                 ways.append(("int8", partial(handler, is_float=False)))
             ways.append(("float32", partial(handler, is_float=True)))
-        elif node.op in _MOVING:
+        else:
             ways.append(("any type", _MOVING[node.op]))
     reasons = []
     for label, way in ways:

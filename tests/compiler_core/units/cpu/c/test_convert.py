@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
 from compiler_core.units.cpu.c.bundles.bundle import write_bundle
-from compiler_core.units.cpu.c.convert.convert import to_network
+from compiler_core.units.cpu.c.convert.convert import require_kernels, to_network
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit.sources import write_sources
 from compiler_core.units.cpu.c.emit.text import check_identifier, comment, identifier
@@ -124,6 +124,21 @@ def test_refusals_name_node_and_reason(
         to_network(graph, {})
     for word in ("node", *words):
         assert word in str(refused.value)
+
+
+def test_what_has_no_kernel_is_told_before_anything_is_spent_and_what_goes_without_it() -> None:
+    m = Model((1, 16))
+    scores = m.node("Softmax", "x0", axis=-1)
+    require_kernels(m.graph(scores))
+    label = m.node("Det", m.node("Reshape", scores, m.array([1, 4, 4], "int64")))
+    with pytest.raises(InputError, match=r"\(Det\) .*no kernel for this operator") as told:
+        require_kernels(m.graph(label))
+    assert "lists the operators" in str(told.value.hint)
+    with pytest.raises(InputError, match=r"\(Det\)") as told:
+        require_kernels(m.graph(scores, label))
+    assert told.value.hint == (
+        f"without them: onnx.utils.extract_model(FILE, NEW_FILE, ['x0'], [{scores!r}])"
+    )
 
 
 def test_unknown_names_are_refused() -> None:
