@@ -23,8 +23,9 @@ from compiler_core.quantize.quality import QualityMeter
 from compiler_core.quantize.scheme import CalibrationSize, QuantizationScheme, WeightRounding
 from compiler_core.quantize.unit_arithmetics import Computing
 
-_MARGIN = 3.0
-"""What may be lacking by ranges of half as many samples, in dB and percent of agreement."""
+_MARGIN = 6.0
+"""What may be lacking by ranges of half as many samples, in dB and percent of agreement: four times
+the noise that is allowed."""
 
 
 def reason_unseen(
