@@ -2,10 +2,10 @@
 
 A detector that ends in TopK or non-maximum suppression gives back values in an order that noise of
 any size changes: where two scores are nearly equal they change places, and so does all that is
-gathered by them. Beside the float network value by value such outputs tell nothing. What the
-selection reads are the real values that quantization has to keep, and by those the network is
-judged. What is lost behind a selection is measured apart
-(:mod:`compiler_core.quantize.behind_selections`).
+gathered by them, and the place of the largest value of a heat map (ArgMax). Beside the float
+network value by value such outputs tell nothing. What the selection reads are the real values that
+quantization has to keep, and by those the network is judged. What is lost
+behind a selection is measured apart (:mod:`compiler_core.quantize.behind_selections`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from compiler_core.graph.attributes import names_read
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 
-_SELECT = ("TopK", "NonMaxSuppression")
+_SELECT = ("TopK", "NonMaxSuppression", "ArgMax", "ArgMin")
 _COMPARE = "Equal"
 """Two computed tensors compared value by value, as where peaks are what a max pool leaves as it
 is."""

@@ -101,6 +101,29 @@ def test_the_convolutions_of_a_detector_stay_on_the_npu(tmp_path, ends: str) -> 
         assert (result.outputs["best"] > 0).mean() > 0.8
 
 
+def test_the_place_of_the_largest_is_judged_by_the_heat_map(tmp_path) -> None:
+    """With random weights many pixels are nearly the largest; another one is not worse."""
+    draw = np.random.default_rng(3)
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 13]>
+        agraph (float[1,3,16,16] x) => (int64[1,20] y) <int64[3] flat = {1, 20, -1}> {
+            first = Conv <pads = [1, 1, 1, 1]> (x, w)
+            hidden = Relu (first)
+            maps = Conv <pads = [1, 1, 1, 1]> (hidden, v)
+            rows = Reshape (maps, flat)
+            y = ArgMax <axis = 2, keepdims = 0> (rows)
+        }
+    """)
+    for name, shape in (("w", (16, 3, 3, 3)), ("v", (20, 16, 3, 3))):
+        array = draw.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+    onnx.save(model, tmp_path / "heat.onnx")
+    assert selected(load_model(tmp_path / "heat.onnx").graph) == {"y": ("rows",)}
+    samples = {"x": draw.standard_normal((8, 3, 16, 16)).astype(np.float32)}
+    made = nest_tune.compile(tmp_path / "heat.onnx", "vta", tmp_path / "out", calibration=samples)
+    assert (made.macs_share_npu, made.ladder.taken) == (1.0, FIRST)
+
+
 def _quality(output: str, sqnr_db: float, *before: OutputQuality) -> OutputQuality:
     return OutputQuality(output, sqnr_db, None, None, 0, exact=False, samples=8, before=before)
 
