@@ -22,6 +22,7 @@ KIND = UnitKind(
         "features": "cost_models.cpu.task_features:FEATURES",
         "documents": "compiler_core.units.cpu.documents:DOCUMENTS",
     },
+    lowering_version=2,
     is_host=True,
     counted="instructions",
 )

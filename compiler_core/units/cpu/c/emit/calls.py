@@ -10,7 +10,15 @@ import numpy as np
 from compiler_core.errors import InternalError
 from compiler_core.units.cpu.c.arithmetic.packing import pack_int4
 from compiler_core.units.cpu.c.arithmetic.weighted import Sliding
-from compiler_core.units.cpu.c.emit.context import Context, numbers
+from compiler_core.units.cpu.c.emit.context import Context
+from compiler_core.units.cpu.c.emit.fixed import (
+    FilledStructure,
+    Given,
+    clamp,
+    fixed,
+    kernel_call,
+    zero_point,
+)
 from compiler_core.units.cpu.c.emit.text import number
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators import moves, pointwise, weighted
@@ -27,40 +35,24 @@ def call(operator: object, context: Context) -> list[str]:  # noqa: ARG001
     raise InternalError(f"{type(operator).__name__} has no kernel")
 
 
-def statement(function: str, *arguments: str) -> list[str]:
-    """A call as lines of at most about 100 columns."""
-    line = f"{function}({', '.join(arguments)});"
-    if len(line) < 96:
-        return [line]
-    lines, current = [], f"{function}("
-    for position, argument in enumerate(arguments):
-        text = argument + (");" if position == len(arguments) - 1 else ",")
-        if len(current) + len(text) > 94:
-            lines.append(current)
-            current = "    " + text
-        else:
-            current += text if current.endswith("(") else " " + text
-    return [*lines, current]
-
-
 def image_sizes(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """``N, H, W, C`` of a value's shape."""
     n, *middle, c = shape
     return (n, 1, middle[0], c) if len(middle) == 1 else (n, middle[0], middle[1], c)
 
 
-def window_fields(
+def window(
     context: Context,
     operator: Operator,
     sliding: Sliding,
     own: int,
     each: int,
     channels: int,
-    last: Sequence[int],
-) -> str:
-    """The initializer of a window."""
+    last: Sequence[int | Given],
+) -> FilledStructure:
+    """The structure of a window."""
     sizes = image_sizes(context.shape(operator.inputs[0]))
-    return numbers(
+    fields = (
         *sizes,
         *sliding.output,
         channels,
@@ -72,6 +64,7 @@ def window_fields(
         each,
         *last,
     )
+    return FilledStructure("nt_window", fields)
 
 
 def packed(weights: weighted.Int8s, bits: int, context: Context) -> str:
@@ -96,15 +89,15 @@ def scaling_arguments(
 @call.register
 def _(operator: weighted.Convolution, context: Context) -> list[str]:
     outputs, *_, own = operator.weights.shape
-    last = (operator.offset, operator.scaling.offset, operator.scaling.low, operator.scaling.high)
     each = outputs // operator.groups
-    fields = window_fields(context, operator, operator.sliding, own, each, outputs, last)
+    last = [zero_point(operator.offset), *_ends(operator, context)]
     kind = f"conv_s{operator.bits}"
     if context.dtype(operator.output) == "int16":
         kind = "conv_s16" if operator.scaling.wide else "conv_s16_s32"
-    return statement(
-        context.kernel(kind),
-        context.structure("nt_window", fields),
+    return kernel_call(
+        context,
+        kind,
+        window(context, operator, operator.sliding, own, each, outputs, last),
         packed(operator.weights, operator.bits, context),
         *scaling_arguments(operator, context),
         *context.inputs(operator),
@@ -116,13 +109,11 @@ def _(operator: weighted.Convolution, context: Context) -> list[str]:
 def _(operator: weighted.Dense, context: Context) -> list[str]:
     columns, depth = operator.weights.shape
     rows = context.size(operator.inputs[0]) // depth
-    scaling = operator.scaling
-    last = (operator.offset, 0, scaling.offset, scaling.low, scaling.high, 0, 0)
-    fields = numbers(1, rows, depth, columns, *last)
-    kind = "dense_s16" if operator.scaling.wide else f"dense_s{operator.bits}"
-    return statement(
-        context.kernel(kind),
-        context.structure("nt_matrix", fields),
+    last = (zero_point(operator.offset), 0, *_ends(operator, context), 0, 0)
+    return kernel_call(
+        context,
+        "dense_s16" if operator.scaling.wide else f"dense_s{operator.bits}",
+        FilledStructure("nt_matrix", (1, rows, depth, columns, *last)),
         packed(operator.weights, operator.bits, context),
         *scaling_arguments(operator, context),
         *context.inputs(operator),
@@ -135,20 +126,18 @@ def _(operator: weighted.MatrixProduct, context: Context) -> list[str]:
     batch, rows, depth = context.shape(operator.inputs[0])
     columns = context.shape(operator.inputs[1])[2]
     scaling = operator.scaling
-    factor = int(scaling.multiplier), int(scaling.shift)
-    last = (*operator.offsets, scaling.offset, scaling.low, scaling.high, *factor)
-    fields = numbers(batch, rows, depth, columns, *last)
-    return statement(
-        context.kernel(f"matmul_{SUFFIX[context.dtype(operator.output)]}"),
-        context.structure("nt_matrix", fields),
+    factor = Given(int(scaling.multiplier)), Given(int(scaling.shift))
+    last = (*map(zero_point, operator.offsets), *_ends(operator, context), *factor)
+    return kernel_call(
+        context,
+        f"matmul_{SUFFIX[context.dtype(operator.output)]}",
+        FilledStructure("nt_matrix", (batch, rows, depth, columns, *last)),
         *context.inputs(operator),
         context.pointer(operator.output),
     )
 
 
-def walk(
-    sizes: Sequence[int], first: Sequence[int], second: Sequence[int], context: Context
-) -> str:
+def walk(sizes: Sequence[int], first: Sequence[int], second: Sequence[int]) -> FilledStructure:
     """The structure of a walk over two operands, of as few axes as describe it."""
     joined: list[list[int]] = []
     for size, a, b in zip(sizes, first, second, strict=True):
@@ -159,16 +148,13 @@ def walk(
             last[:] = [last[0] * size, a, b]
         else:
             joined.append([size, a, b])
-    joined = joined or [[1, 0, 0]]
     if len(joined) > moves.MOST_AXES:
         raise InternalError(f"a walk over {len(joined)} axes")
-    padded = [*joined, *([1, 0, 0] for _ in range(moves.MOST_AXES - len(joined)))]
-    columns = (numbers(*(axis[k] for axis in padded)) for k in range(3))
-    context.kernel("walk")
-    return context.structure("nt_walk", f"{{{len(joined)}, {', '.join(columns)}}}")
+    padded = [*([1, 0, 0] for _ in range(moves.MOST_AXES - len(joined))), *joined]
+    return FilledStructure("nt_walk", tuple(axis[k] for k in range(3) for axis in padded))
 
 
-def broadcast(operator: Operator, context: Context) -> str:
+def broadcast(operator: Operator, context: Context) -> FilledStructure:
     shape = context.shape(operator.output)
     steps = []
     for name in operator.inputs:
@@ -179,26 +165,39 @@ def broadcast(operator: Operator, context: Context) -> str:
                 for size, full, step in zip(own, shape, moves.row_steps(own), strict=True)
             ]
         )
-    return walk(shape, steps[0], steps[1], context)
+    return walk(shape, steps[0], steps[1])
 
 
-def sum_fields(operator: pointwise.Sum) -> str:
-    """The initializer of a sum."""
-    first, second = operator.addends
-    result = operator.result
-    return numbers(
-        *(first.offset, first.multiplier, first.shift),
-        *(second.offset, second.multiplier, second.shift, -1 if operator.subtract else 1),
-        *(result.multiplier, result.shift, result.offset, result.low, result.high),
+def _ends(operator: Operator, context: Context) -> tuple[int | Given, ...]:
+    """Zero point of the result and both ends of its clamp."""
+    scaling = operator.scaling  # type: ignore[attr-defined]
+    dtype = context.dtype(operator.output)
+    return (zero_point(scaling.offset), *clamp(scaling.low, scaling.high, dtype))
+
+
+def last_step(result: pointwise.Output, dtype: str) -> tuple[int | Given, ...]:
+    """Factor, zero point and clamp of a result."""
+    ends = clamp(result.low, result.high, dtype)
+    return (Given(result.multiplier), result.shift, zero_point(result.offset), *ends)
+
+
+def sum_record(operator: pointwise.Sum, context: Context) -> FilledStructure:
+    """The structure of a sum."""
+    first, second = (
+        (zero_point(item.offset), Given(item.multiplier), item.shift) for item in operator.addends
     )
+    sign = -1 if operator.subtract else 1
+    last = last_step(operator.result, context.dtype(operator.output))
+    return FilledStructure("nt_sum", (*first, *second, sign, *last))
 
 
 @call.register
 def _(operator: pointwise.Sum, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"add_{SUFFIX[context.dtype(operator.output)]}"),
+    return kernel_call(
+        context,
+        f"add_{SUFFIX[context.dtype(operator.output)]}",
         broadcast(operator, context),
-        context.structure("nt_sum", sum_fields(operator)),
+        sum_record(operator, context),
         *context.inputs(operator),
         context.pointer(operator.output),
     )
@@ -206,15 +205,13 @@ def _(operator: pointwise.Sum, context: Context) -> list[str]:
 
 @call.register
 def _(operator: pointwise.Product, context: Context) -> list[str]:
-    result = operator.result
-    fields = numbers(
-        *operator.offsets,
-        *(result.multiplier, result.shift, result.offset, result.low, result.high),
-    )
-    return statement(
-        context.kernel(f"mul_{SUFFIX[context.dtype(operator.output)]}"),
+    dtype = context.dtype(operator.output)
+    fields = (*map(zero_point, operator.offsets), *last_step(operator.result, dtype))
+    return kernel_call(
+        context,
+        f"mul_{SUFFIX[dtype]}",
         broadcast(operator, context),
-        context.structure("nt_product", fields),
+        FilledStructure("nt_product", fields),
         *context.inputs(operator),
         context.pointer(operator.output),
     )
@@ -222,14 +219,12 @@ def _(operator: pointwise.Product, context: Context) -> list[str]:
 
 @call.register
 def _(operator: pointwise.Pool, context: Context) -> list[str]:
-    channels = context.shape(operator.output)[-1]
-    last = (0, 0, operator.low, operator.high)
-    fields = window_fields(context, operator, operator.sliding, 1, 1, channels, last)
-    return statement(
-        context.kernel(
-            f"{'mean' if operator.mean else 'max'}_{SUFFIX[context.dtype(operator.output)]}"
-        ),
-        context.structure("nt_window", fields),
+    channels, dtype = context.shape(operator.output)[-1], context.dtype(operator.output)
+    last = (0, 0, *clamp(operator.low, operator.high, dtype))
+    return kernel_call(
+        context,
+        f"{'mean' if operator.mean else 'max'}_{SUFFIX[dtype]}",
+        window(context, operator, operator.sliding, 1, 1, channels, last),
         *context.inputs(operator),
         context.pointer(operator.output),
     )
@@ -237,9 +232,10 @@ def _(operator: pointwise.Pool, context: Context) -> list[str]:
 
 @call.register
 def _(operator: pointwise.Table, context: Context) -> list[str]:
-    return statement(
-        context.kernel("table_s8"),
-        str(context.size(operator.output)),
+    return kernel_call(
+        context,
+        "table_s8",
+        *fixed(context.size(operator.output)),
         context.constant(operator.entries, "int8"),
         *context.inputs(operator),
         context.pointer(operator.output),
@@ -248,9 +244,10 @@ def _(operator: pointwise.Table, context: Context) -> list[str]:
 
 @call.register
 def _(operator: pointwise.WideTable, context: Context) -> list[str]:
-    return statement(
-        context.kernel("table_s16"),
-        str(context.size(operator.output)),
+    return kernel_call(
+        context,
+        "table_s16",
+        *fixed(context.size(operator.output)),
         context.constant(operator.entries, "int16"),
         *context.inputs(operator),
         context.pointer(operator.output),
@@ -259,16 +256,13 @@ def _(operator: pointwise.WideTable, context: Context) -> list[str]:
 
 @call.register
 def _(operator: pointwise.Rescale, context: Context) -> list[str]:
-    result = operator.result
-    fields = numbers(
-        *(operator.offset, operator.left, result.multiplier, result.shift),
-        *(result.offset, result.low, result.high),
-    )
-    kinds = [SUFFIX[context.dtype(name)] for name in (operator.inputs[0], operator.output)]
-    return statement(
-        context.kernel(f"rescale_{kinds[0]}_{kinds[1]}"),
-        str(context.size(operator.output)),
-        context.structure("nt_rescale", fields),
+    dtypes = [context.dtype(name) for name in (operator.inputs[0], operator.output)]
+    last = last_step(operator.result, dtypes[1])
+    return kernel_call(
+        context,
+        f"rescale_{SUFFIX[dtypes[0]]}_{SUFFIX[dtypes[1]]}",
+        *fixed(context.size(operator.output)),
+        FilledStructure("nt_rescale", (zero_point(operator.offset), operator.left, *last)),
         *context.inputs(operator),
         context.pointer(operator.output),
     )
@@ -277,9 +271,13 @@ def _(operator: pointwise.Rescale, context: Context) -> list[str]:
 @call.register
 def _(operator: pointwise.Softmax, context: Context) -> list[str]:
     factors = operator.factors
-    return statement(
-        context.kernel(f"softmax_{SUFFIX[context.dtype(operator.output)]}"),
-        *map(str, (*operator.sizes, factors.multiplier, factors.shift, factors.least)),
+    return kernel_call(
+        context,
+        f"softmax_{SUFFIX[context.dtype(operator.output)]}",
+        *fixed(*operator.sizes),
+        str(factors.multiplier),
+        *fixed(factors.shift),
+        str(factors.least),
         *context.inputs(operator),
         context.pointer(operator.output),
     )
@@ -299,13 +297,14 @@ def _(operator: moves.Copy, context: Context) -> list[str]:
         fill = number(operator.fill, dtype)
         if dtype == "float32" and np.isinf(operator.fill):
             context.kernel("infinity")
-        function = context.kernel(f"fill_{SUFFIX[dtype]}")
-        lines += statement(function, str(operator.size), fill, target)
+        name = f"fill_{SUFFIX[dtype]}"
+        lines += kernel_call(context, name, *fixed(operator.size), fill, target)
     for block in operator.blocks:
         source = context.pointer(operator.inputs[block.source])
-        lines += statement(
-            context.kernel(f"copy_{SUFFIX[dtype]}"),
-            walk(block.sizes, block.steps, block.target_steps, context),
+        lines += kernel_call(
+            context,
+            f"copy_{SUFFIX[dtype]}",
+            walk(block.sizes, block.steps, block.target_steps),
             f"{source} + {block.start}" if block.start else source,
             f"{target} + {block.target}" if block.target else target,
         )
@@ -314,9 +313,10 @@ def _(operator: moves.Copy, context: Context) -> list[str]:
 
 @call.register
 def _(operator: moves.Take, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"take_{SUFFIX[context.dtype(operator.output)]}"),
-        *map(str, (*operator.sizes, len(operator.indices))),
+    return kernel_call(
+        context,
+        f"take_{SUFFIX[context.dtype(operator.output)]}",
+        *fixed(*operator.sizes, len(operator.indices)),
         context.constant(operator.indices, "int32"),
         *context.inputs(operator),
         context.pointer(operator.output),
@@ -326,9 +326,10 @@ def _(operator: moves.Take, context: Context) -> list[str]:
 @call.register
 def _(operator: moves.Interpolate, context: Context) -> list[str]:
     dtype = context.dtype(operator.output)
-    return statement(
-        context.kernel(f"linear_{SUFFIX[dtype]}"),
-        *map(str, (*operator.sizes, len(operator.low))),
+    return kernel_call(
+        context,
+        f"linear_{SUFFIX[dtype]}",
+        *fixed(*operator.sizes, len(operator.low)),
         context.constant(operator.low, "int32"),
         context.constant(operator.high, "int32"),
         context.constant(operator.weights, "float32" if dtype == "float32" else "int32"),
@@ -340,9 +341,10 @@ def _(operator: moves.Interpolate, context: Context) -> list[str]:
 @call.register
 def _(operator: moves.Resample, context: Context) -> list[str]:
     dtype = context.dtype(operator.output)
-    return statement(
-        context.kernel(f"resample_{SUFFIX[dtype]}"),
-        *map(str, (*operator.sizes, *operator.indices.shape)),
+    return kernel_call(
+        context,
+        f"resample_{SUFFIX[dtype]}",
+        *fixed(*operator.sizes, *operator.indices.shape),
         context.constant(operator.indices, "int32"),
         context.constant(operator.weights, "float32" if dtype == "float32" else "int32"),
         *context.inputs(operator),

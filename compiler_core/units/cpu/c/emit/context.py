@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from compiler_core.errors import InputError
-from compiler_core.units.cpu.c.emit.text import C_TYPES, number
+from compiler_core.units.cpu.c.emit.text import C_TYPES
 from compiler_core.units.cpu.c.network import ITEM_BYTES, Array, Network, Operator
 from compiler_core.units.cpu.c.plan.memory import SCRATCH, MemoryPlan
 
@@ -51,6 +51,7 @@ class Context:
         self.plan = plan
         self.constants: dict[tuple[str, bytes], Constant] = {}
         self.structures: dict[tuple[str, str], str] = {}
+        self.numbers: dict[tuple[int, ...], str] = {}
         self.kernels: dict[str, None] = {}
         self.generated: dict[str, str] = {}
         self.step = 0
@@ -94,6 +95,15 @@ class Context:
         if key not in self.structures:
             self.structures[key] = f"p{len(self.structures)}"
         return f"&{self.structures[key]}"
+
+    def given(self, values: Sequence[int]) -> str:
+        """An array of integers of 32 bits, for a function; equal ones are one.
+
+        Raises:
+            InputError: One is none of 32 bits.
+        """
+        key = tuple(checked(value) for value in values)
+        return self.numbers.setdefault(key, f"q{len(self.numbers)}")
 
     def pointer(self, value: str) -> str:
         """Where a value lies, as an expression of its type."""
@@ -156,9 +166,12 @@ def place(dtype: str, offset: int) -> str:
     return f"({C_TYPES[dtype]} *)(void *){at}"
 
 
-def numbers(*values: int) -> str:
-    """An initializer of integers of 32 bits."""
-    for value in values:
-        if not -(1 << 31) <= value < 1 << 31:
-            raise InputError(f"a parameter is {value}; generated C has 32 bits")
-    return "{" + ", ".join(number(value, "int32") for value in values) + "}"
+def checked(value: int) -> int:
+    """The number itself.
+
+    Raises:
+        InputError: It does not fit 32 bits.
+    """
+    if not -(1 << 31) <= value < 1 << 31:
+        raise InputError(f"a parameter is {value}; generated C has 32 bits")
+    return int(value)

@@ -1,10 +1,10 @@
 """Kernels as text: files of C, each with what it needs in its first line.
 
-What a kernel of fixed sizes executes must not depend on what else is in its file: a compiler that
-inlines it or its parts where they have few callers makes other code of it in a network of one
-operator than in a large one. So such kernels are compiled apart, ``static inline`` parts are always
-inlined, and a count of an operator alone holds in every network. Kernels that read their sizes
-from a constant are left to the compiler, which makes loops of fixed lengths of them.
+What an operator executes must not depend on what else is in its file: a compiler that inlines a
+function where it has few callers makes other code of it in a network of one operator than in a
+large one. So functions are either always inlined (those that are ``static inline``) or compiled
+apart: those that are generated with an operator's sizes, and the long ones of float32. A count of
+an operator alone holds in every network then.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COMPILED_ALIKE = (
 """Lines before the functions that :func:`compiled_alike` marks."""
 
 _PART = re.compile(r"^static inline ", re.MULTILINE)
-_GENERATED = "static void @("
+_APART = re.compile(r"^static (?!inline |const )", re.MULTILINE)
 
 _NEEDS = "/* needs: "
 _FOLDER = "compiler_core.units.cpu.c"
@@ -59,10 +59,8 @@ def kernel(name: str) -> tuple[tuple[str, ...], str]:
 
 
 def compiled_alike(text: str) -> str:
-    """C in which parts of kernels are inlined, and those of fixed sizes compiled apart."""
-    return _PART.sub("NT_INLINE static inline ", text).replace(
-        _GENERATED, f"NT_APART {_GENERATED}", 1
-    )
+    """C in which every function is either always inlined or compiled apart."""
+    return _PART.sub("NT_INLINE static inline ", _APART.sub("NT_APART static ", text))
 
 
 def kernel_texts(names: Iterable[str]) -> list[str]:

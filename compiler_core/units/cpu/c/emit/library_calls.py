@@ -6,8 +6,9 @@ import numpy as np
 
 from compiler_core.errors import InternalError
 from compiler_core.units.cpu.c.arithmetic.packing import pack_int4
-from compiler_core.units.cpu.c.emit.calls import image_sizes, statement
+from compiler_core.units.cpu.c.emit.calls import image_sizes
 from compiler_core.units.cpu.c.emit.context import Context
+from compiler_core.units.cpu.c.emit.fixed import statement
 from compiler_core.units.cpu.c.network import Array, Operator
 from compiler_core.units.cpu.c.operators.pointwise import Pool, Product, Softmax, Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense

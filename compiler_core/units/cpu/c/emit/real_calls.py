@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler_core.units.cpu.c.emit.calls import (
-    SUFFIX,
-    broadcast,
-    call,
-    statement,
-    window_fields,
-)
+from compiler_core.units.cpu.c.emit.calls import SUFFIX, broadcast, call, window
 from compiler_core.units.cpu.c.emit.context import Context
+from compiler_core.units.cpu.c.emit.fixed import Argument, Fixed, fixed, kernel_call
 from compiler_core.units.cpu.c.emit.text import real
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators import real as reals
@@ -22,17 +17,19 @@ def call_of(operator: Operator, context: Context) -> list[str]:
     return call(operator, context)
 
 
-def _limits(context: Context, low: float, high: float) -> list[str]:
-    if np.isinf(low) or np.isinf(high):
+def _limits(context: Context, *ends: float) -> list[Argument]:
+    """Ends of a clamp: those that are none are written into the function."""
+    if np.isinf(ends).any():
         context.kernel("infinity")
-    return [real(low), real(high)]
+    return [Fixed(real(end)) if np.isinf(end) else real(end) for end in ends]
 
 
 @call.register
 def _(operator: reals.Quantize, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"quantize_{SUFFIX[operator.type.dtype]}"),
-        str(context.size(operator.output)),
+    return kernel_call(
+        context,
+        f"quantize_{SUFFIX[operator.type.dtype]}",
+        *fixed(context.size(operator.output)),
         real(operator.type.scale),
         str(operator.type.zero_point),
         *context.inputs(operator),
@@ -42,9 +39,10 @@ def _(operator: reals.Quantize, context: Context) -> list[str]:
 
 @call.register
 def _(operator: reals.Dequantize, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"dequantize_{SUFFIX[operator.type.dtype]}"),
-        str(context.size(operator.output)),
+    return kernel_call(
+        context,
+        f"dequantize_{SUFFIX[operator.type.dtype]}",
+        *fixed(context.size(operator.output)),
         real(operator.type.scale),
         str(operator.type.zero_point),
         *context.inputs(operator),
@@ -56,10 +54,10 @@ def _(operator: reals.Dequantize, context: Context) -> list[str]:
 def _(operator: reals.RealConvolution, context: Context) -> list[str]:
     outputs, *_, own = operator.weights.shape
     each = outputs // operator.groups
-    fields = window_fields(context, operator, operator.sliding, own, each, outputs, (0,) * 4)
-    return statement(
-        context.kernel("conv_f32"),
-        context.structure("nt_window", fields),
+    return kernel_call(
+        context,
+        "conv_f32",
+        window(context, operator, operator.sliding, own, each, outputs, (0,) * 4),
         *_limits(context, operator.low, operator.high),
         context.constant(operator.weights, "float32"),
         context.constant(operator.bias, "float32"),
@@ -72,9 +70,10 @@ def _(operator: reals.RealConvolution, context: Context) -> list[str]:
 def _(operator: reals.RealDense, context: Context) -> list[str]:
     columns, depth = operator.weights.shape
     rows = context.size(operator.inputs[0]) // depth
-    return statement(
-        context.kernel("dense_f32"),
-        *map(str, (rows, depth, columns)),
+    return kernel_call(
+        context,
+        "dense_f32",
+        *fixed(rows, depth, columns),
         *_limits(context, operator.low, operator.high),
         context.constant(operator.weights, "float32"),
         context.constant(operator.bias, "float32"),
@@ -87,9 +86,10 @@ def _(operator: reals.RealDense, context: Context) -> list[str]:
 def _(operator: reals.RealProduct, context: Context) -> list[str]:
     batch, rows, depth = context.shape(operator.inputs[0])
     columns = context.shape(operator.inputs[1])[2]
-    return statement(
-        context.kernel("matmul_f32"),
-        *map(str, (batch, rows, depth, columns)),
+    return kernel_call(
+        context,
+        "matmul_f32",
+        *fixed(batch, rows, depth, columns),
         *_limits(context, operator.low, operator.high),
         *context.inputs(operator),
         context.pointer(operator.output),
@@ -98,9 +98,10 @@ def _(operator: reals.RealProduct, context: Context) -> list[str]:
 
 @call.register
 def _(operator: reals.RealMap, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"map_{operator.function}"),
-        str(context.size(operator.output)),
+    return kernel_call(
+        context,
+        f"map_{operator.function}",
+        *fixed(context.size(operator.output)),
         *_limits(context, operator.a, operator.b),
         *context.inputs(operator),
         context.pointer(operator.output),
@@ -109,8 +110,9 @@ def _(operator: reals.RealMap, context: Context) -> list[str]:
 
 @call.register
 def _(operator: reals.RealPair, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"pair_{operator.function}"),
+    return kernel_call(
+        context,
+        f"pair_{operator.function}",
         broadcast(operator, context),
         *_limits(context, operator.low, operator.high),
         *context.inputs(operator),
@@ -121,10 +123,10 @@ def _(operator: reals.RealPair, context: Context) -> list[str]:
 @call.register
 def _(operator: reals.RealPool, context: Context) -> list[str]:
     channels = context.shape(operator.output)[-1]
-    fields = window_fields(context, operator, operator.sliding, 1, 1, channels, (0,) * 4)
-    return statement(
-        context.kernel("mean_f32" if operator.mean else "max_f32"),
-        context.structure("nt_window", fields),
+    return kernel_call(
+        context,
+        "mean_f32" if operator.mean else "max_f32",
+        window(context, operator, operator.sliding, 1, 1, channels, (0,) * 4),
         *_limits(context, operator.low, operator.high),
         *context.inputs(operator),
         context.pointer(operator.output),
@@ -133,9 +135,10 @@ def _(operator: reals.RealPool, context: Context) -> list[str]:
 
 @call.register
 def _(operator: reals.RealReduction, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"reduce_{operator.function}"),
-        *map(str, operator.sizes),
+    return kernel_call(
+        context,
+        f"reduce_{operator.function}",
+        *fixed(*operator.sizes),
         *context.inputs(operator),
         context.pointer(operator.output),
     )
@@ -143,9 +146,10 @@ def _(operator: reals.RealReduction, context: Context) -> list[str]:
 
 @call.register
 def _(operator: reals.RealSoftmax, context: Context) -> list[str]:
-    return statement(
-        context.kernel("softmax_f32"),
-        *map(str, operator.sizes),
+    return kernel_call(
+        context,
+        "softmax_f32",
+        *fixed(*operator.sizes),
         *context.inputs(operator),
         context.pointer(operator.output),
     )
@@ -154,9 +158,10 @@ def _(operator: reals.RealSoftmax, context: Context) -> list[str]:
 @call.register
 def _(operator: reals.RealNormalization, context: Context) -> list[str]:
     count = len(operator.scale)
-    return statement(
-        context.kernel("norm_f32"),
-        *map(str, (context.size(operator.output) // count, count)),
+    return kernel_call(
+        context,
+        "norm_f32",
+        *fixed(context.size(operator.output) // count, count),
         real(operator.epsilon),
         context.constant(operator.scale, "float32"),
         context.constant(operator.bias, "float32"),
@@ -170,9 +175,10 @@ def _(operator: reals.Normalization, context: Context) -> list[str]:
     count = len(operator.scale)
     floats = ", ".join(map(real, (operator.spread, operator.step, operator.epsilon)))
     ends = ", ".join(map(str, (operator.offset, operator.low, operator.high)))
-    return statement(
-        context.kernel(f"norm_{SUFFIX[context.dtype(operator.output)]}"),
-        *map(str, (context.size(operator.output) // count, count)),
+    return kernel_call(
+        context,
+        f"norm_{SUFFIX[context.dtype(operator.output)]}",
+        *fixed(context.size(operator.output) // count, count),
         context.structure("nt_norm", f"{{{floats}, {ends}}}"),
         context.constant(operator.scale, "float32"),
         context.constant(operator.bias, "float32"),

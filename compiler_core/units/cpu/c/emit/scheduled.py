@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from compiler_core.units.cpu.c.arithmetic.packing import pack_groups
-from compiler_core.units.cpu.c.emit.calls import statement, sum_fields
+from compiler_core.units.cpu.c.emit.calls import sum_record
 from compiler_core.units.cpu.c.emit.context import Context
+from compiler_core.units.cpu.c.emit.fixed import fixed, kernel_call, statement
 from compiler_core.units.cpu.c.emit.library_calls import library_call
 from compiler_core.units.cpu.c.emit.real_calls import call_of
 from compiler_core.units.cpu.c.network import Operator
@@ -31,10 +32,11 @@ def scheduled_call(operator: Operator, schedule: KernelSchedule, context: Contex
     if schedule.unit.is_library:
         return library_call(operator, schedule, context)
     if isinstance(operator, Sum) and schedule.unit == "mve" and _is_flat(operator, context):
-        return statement(
-            context.kernel("add_lanes"),
-            str(context.size(operator.output)),
-            context.structure("nt_sum", sum_fields(operator)),
+        return kernel_call(
+            context,
+            "add_lanes",
+            *fixed(context.size(operator.output)),
+            sum_record(operator, context),
             *context.inputs(operator),
             context.pointer(operator.output),
         )
@@ -48,21 +50,22 @@ def scheduled_call(operator: Operator, schedule: KernelSchedule, context: Contex
     shape = shape_of(operator, source)
     arguments: list[str] = []
     if isinstance(operator, Convolution) and operator.depthwise:
-        needs, text = depthwise_kernel(shape, schedule)
+        kernel = depthwise_kernel(shape, schedule)
         if is_deep(shape, schedule):
             single = replace(schedule, outputs=1)
             scales = deep_scales(stored_scales(operator, single, folded=True))
         else:
             scales = stored_scales(operator, schedule, folded=False)
     else:
-        needs, text = block_kernel(shape, schedule)
+        kernel = block_kernel(shape, schedule)
         scales = stored_scales(operator, schedule, folded=True)
         arguments = [context.scratch(patch_dtype(shape, schedule))]
     weights = kernel_weights(operator, source, schedule)
-    for name in needs:
+    for name in kernel.needs:
         context.kernel(name)
     return statement(
-        context.function(text),
+        context.function(kernel.text),
+        *([context.given(kernel.given)] if kernel.given else []),
         context.weights(weights),
         context.constant(scales, "int32"),
         *context.inputs(operator),
@@ -79,9 +82,10 @@ def _unpacked_call(
     as_bytes = replace(operator, bits=8)
     weights = kernel_weights(as_bytes, source, schedule)
     behind = aligned(patch_bytes(as_bytes, source, schedule))
-    unpack = statement(
-        context.kernel("unpack_s4"),
-        str(-(-weights.size // 8)),
+    unpack = kernel_call(
+        context,
+        "unpack_s4",
+        *fixed(-(-weights.size // 8)),
         context.constant(pack_groups(weights), "uint8"),
         context.scratch("int8", behind),
     )

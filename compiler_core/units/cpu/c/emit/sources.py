@@ -7,9 +7,17 @@ from dataclasses import dataclass
 
 from compiler_core.units.cpu.c.emit.calls import SUFFIX, walk
 from compiler_core.units.cpu.c.emit.context import Constant, Context
+from compiler_core.units.cpu.c.emit.fixed import kernel_call
 from compiler_core.units.cpu.c.emit.kernels import COMPILED_ALIKE, compiled_alike, kernel_texts
 from compiler_core.units.cpu.c.emit.scheduled import scheduled_call
-from compiler_core.units.cpu.c.emit.text import C_TYPES, check_identifier, comment, real, rows
+from compiler_core.units.cpu.c.emit.text import (
+    C_TYPES,
+    check_identifier,
+    comment,
+    number,
+    real,
+    rows,
+)
 from compiler_core.units.cpu.c.library.archive import INCLUDE as LIBRARY_INCLUDE
 from compiler_core.units.cpu.c.network import Network, Value
 from compiler_core.units.cpu.c.plan.memory import MemoryPlan
@@ -95,13 +103,12 @@ def prototype(context: Context) -> str:
 
 def _copies(context: Context) -> list[str]:
     """Outputs that lie elsewhere when all operators have run."""
-    lines = []
+    lines: list[str] = []
     for position, name in enumerate(context.network.outputs):
         if name in context.plan.copied:
-            function = context.kernel(f"copy_{SUFFIX[context.dtype(name)]}")
-            size = context.size(name)
-            over = walk((size,), (1,), (1,), context)
-            lines.append(f"{function}({over}, {context.pointer(name)}, output{position});")
+            over = walk((context.size(name),), (1,), (1,))
+            kernel = f"copy_{SUFFIX[context.dtype(name)]}"
+            lines += kernel_call(context, kernel, over, context.pointer(name), f"output{position}")
     return lines
 
 
@@ -176,6 +183,10 @@ def _model(context: Context, body: list[str]) -> str:
         f"static const {kind} {symbol} = {fields};"
         for (kind, fields), symbol in context.structures.items()
     ]
+    structures += [
+        f"static const int32_t {symbol}[] = {{{', '.join(map(_whole, values))}}};"
+        for values, symbol in context.numbers.items()
+    ]
     uses_memory = any("memory" in line for line in body)
     return "\n".join(
         [
@@ -211,6 +222,10 @@ def _model(context: Context, body: list[str]) -> str:
             "",
         ]
     )
+
+
+def _whole(value: int) -> str:
+    return number(value, "int32")
 
 
 def _declarations(name: str, constants: tuple[Constant, ...]) -> str:

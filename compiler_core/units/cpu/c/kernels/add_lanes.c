@@ -13,7 +13,7 @@ static inline int32_t nt_add_scaled(int32_t v, int32_t multiplier, int32_t shift
 }
 #endif
 
-static void nt_add_lanes(int32_t count, const nt_sum *p, const int8_t *a, const int8_t *b,
+static inline void nt_add_lanes(int32_t count, const nt_sum *p, const int8_t *a, const int8_t *b,
                          int8_t *y) {
 #if defined(__ARM_FEATURE_MVE)
   for (int32_t i = 0; i < count; i += 4) {

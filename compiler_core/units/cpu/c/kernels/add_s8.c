@@ -1,15 +1,11 @@
-/* needs: walk clamp requant sum */
-static void nt_add_s8(const nt_walk *w, const nt_sum *p, const int8_t *a, const int8_t *b,
-                      int8_t *y) {
-  int32_t index[6] = {0}, at = 0, bt = 0, last = w->axes - 1;
-  do {
-    for (int32_t i = 0; i < w->sizes[last]; i++) {
-      int32_t u = (a[at + i * w->a[last]] + p->a_offset) * (1 << 20);
-      int32_t v = (b[bt + i * w->b[last]] + p->b_offset) * (1 << 20);
-      u = nt_requant(u, p->a_multiplier, p->a_shift);
-      v = nt_requant(v, p->b_multiplier, p->b_shift) * p->sign;
-      *y++ = (int8_t)nt_clamp(nt_requant(u + v, p->multiplier, p->shift) + p->offset, p->low,
-                              p->high);
-    }
-  } while (nt_next(w, index, &at, &bt));
+/* needs: walk clamp times sum */
+static inline void nt_add_s8(const nt_walk *w, const nt_sum *p, const int8_t *a, const int8_t *b,
+                             int8_t *y) {
+  const int32_t c = p->a_offset * (1 << 21), d = p->b_offset * (1 << 21);
+  NT_WALK(w, at, bt) {
+    int32_t u = nt_times(a[at] * (1 << 21) + c, p->a_multiplier, p->a_shift);
+    int32_t v = nt_times(b[bt] * (1 << 21) + d, p->b_multiplier, p->b_shift) * p->sign;
+    v = nt_times((u + v) * 2, p->multiplier, p->shift) + p->offset;
+    *y++ = (int8_t)nt_clamp(v, p->low, p->high);
+  }
 }

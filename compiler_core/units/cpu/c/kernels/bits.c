@@ -1,4 +1,4 @@
-static float nt_float(uint32_t bits) {
+static inline float nt_float(uint32_t bits) {
   union {
     uint32_t u;
     float f;

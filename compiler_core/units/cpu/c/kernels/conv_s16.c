@@ -1,5 +1,5 @@
 /* needs: window clamp requant64 */
-static void nt_conv_s16(const nt_window *p, const int8_t *w, const int64_t *bias,
+static inline void nt_conv_s16(const nt_window *p, const int8_t *w, const int64_t *bias,
                    const int32_t *multiplier, const int8_t *shift, const int16_t *x, int16_t *y) {
   for (int32_t n = 0; n < p->batch; n++)
     for (int32_t row = 0; row < p->out_h; row++)

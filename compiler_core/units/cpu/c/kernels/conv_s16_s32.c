@@ -1,5 +1,5 @@
 /* needs: window clamp requant */
-static void nt_conv_s16_s32(const nt_window *p, const int8_t *w, const int32_t *bias,
+static inline void nt_conv_s16_s32(const nt_window *p, const int8_t *w, const int32_t *bias,
                    const int32_t *multiplier, const int8_t *shift, const int16_t *x, int16_t *y) {
   for (int32_t n = 0; n < p->batch; n++)
     for (int32_t row = 0; row < p->out_h; row++)

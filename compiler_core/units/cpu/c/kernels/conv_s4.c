@@ -1,5 +1,5 @@
 /* needs: window clamp requant nibble */
-static void nt_conv_s4(const nt_window *p, const uint8_t *w, const int32_t *bias,
+static inline void nt_conv_s4(const nt_window *p, const uint8_t *w, const int32_t *bias,
                    const int32_t *multiplier, const int8_t *shift, const int8_t *x, int8_t *y) {
   for (int32_t n = 0; n < p->batch; n++)
     for (int32_t row = 0; row < p->out_h; row++)

@@ -1,5 +1,5 @@
 /* needs: matrix clamp requant64 */
-static void nt_dense_s16(const nt_matrix *p, const int8_t *w, const int64_t *bias,
+static inline void nt_dense_s16(const nt_matrix *p, const int8_t *w, const int64_t *bias,
                    const int32_t *multiplier, const int8_t *shift, const int16_t *x, int16_t *y) {
   for (int32_t row = 0; row < p->rows; row++, x += p->depth)
     for (int32_t o = 0; o < p->columns; o++) {

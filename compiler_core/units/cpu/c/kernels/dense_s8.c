@@ -1,5 +1,5 @@
 /* needs: matrix clamp requant */
-static void nt_dense_s8(const nt_matrix *p, const int8_t *w, const int32_t *bias,
+static inline void nt_dense_s8(const nt_matrix *p, const int8_t *w, const int32_t *bias,
                    const int32_t *multiplier, const int8_t *shift, const int8_t *x, int8_t *y) {
   for (int32_t row = 0; row < p->rows; row++, x += p->depth)
     for (int32_t o = 0; o < p->columns; o++) {

@@ -1,3 +1,3 @@
-static void nt_dequantize_s16(int32_t count, float scale, int32_t zero, const int16_t *x, float *y) {
+static inline void nt_dequantize_s16(int32_t count, float scale, int32_t zero, const int16_t *x, float *y) {
   for (int32_t i = 0; i < count; i++) y[i] = (float)(x[i] - zero) * scale;
 }

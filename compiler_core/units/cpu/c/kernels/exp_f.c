@@ -1,5 +1,5 @@
 /* needs: bits round_f infinity */
-static float nt_power(int32_t n) { return nt_float((uint32_t)(n + 127) << 23); }
+static inline float nt_power(int32_t n) { return nt_float((uint32_t)(n + 127) << 23); }
 
 static float nt_expf(float x) {
   if (x != x) return x;

@@ -1,2 +1,2 @@
 /* needs: bits */
-static float nt_infinity(void) { return nt_float(0x7F800000u); }
+static inline float nt_infinity(void) { return nt_float(0x7F800000u); }

@@ -1,5 +1,5 @@
 /* Linear interpolation along the middle axis, weights of 11 bits. */
-static void nt_linear_s8(int32_t outer, int32_t count, int32_t inner, int32_t chosen,
+static inline void nt_linear_s8(int32_t outer, int32_t count, int32_t inner, int32_t chosen,
                          const int32_t *low, const int32_t *high, const int32_t *weights,
                          const int8_t *x, int8_t *y) {
   for (int32_t o = 0; o < outer; o++)

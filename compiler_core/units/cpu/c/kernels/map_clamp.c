@@ -1,5 +1,5 @@
 /* needs: limit */
-static void nt_map_clamp(int32_t count, float a, float b, const float *x, float *y) {
+static inline void nt_map_clamp(int32_t count, float a, float b, const float *x, float *y) {
   for (int32_t i = 0; i < count; i++) {
     float v = x[i];
     y[i] = nt_limit(v, a, b);

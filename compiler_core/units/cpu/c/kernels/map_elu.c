@@ -1,5 +1,5 @@
 /* needs: exp_f */
-static void nt_map_elu(int32_t count, float a, float b, const float *x, float *y) {
+static inline void nt_map_elu(int32_t count, float a, float b, const float *x, float *y) {
   (void)b;
   for (int32_t i = 0; i < count; i++) {
     float v = x[i];

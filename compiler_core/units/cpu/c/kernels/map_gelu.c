@@ -1,5 +1,5 @@
 /* needs: erf_f */
-static void nt_map_gelu(int32_t count, float a, float b, const float *x, float *y) {
+static inline void nt_map_gelu(int32_t count, float a, float b, const float *x, float *y) {
   (void)a;
   (void)b;
   for (int32_t i = 0; i < count; i++) {

@@ -1,5 +1,5 @@
 /* needs: matrix clamp requant64 */
-static void nt_matmul_s16(const nt_matrix *p, const int16_t *a, const int16_t *b, int16_t *y) {
+static inline void nt_matmul_s16(const nt_matrix *p, const int16_t *a, const int16_t *b, int16_t *y) {
   for (int32_t n = 0; n < p->batch; n++, b += p->depth * p->columns)
     for (int32_t row = 0; row < p->rows; row++, a += p->depth)
       for (int32_t column = 0; column < p->columns; column++) {

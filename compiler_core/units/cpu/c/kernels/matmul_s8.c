@@ -1,5 +1,5 @@
 /* needs: matrix clamp requant */
-static void nt_matmul_s8(const nt_matrix *p, const int8_t *a, const int8_t *b, int8_t *y) {
+static inline void nt_matmul_s8(const nt_matrix *p, const int8_t *a, const int8_t *b, int8_t *y) {
   for (int32_t n = 0; n < p->batch; n++, b += p->depth * p->columns)
     for (int32_t row = 0; row < p->rows; row++, a += p->depth)
       for (int32_t column = 0; column < p->columns; column++) {

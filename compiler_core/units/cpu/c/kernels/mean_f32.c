@@ -1,5 +1,5 @@
 /* needs: window limit */
-static void nt_mean_f32(const nt_window *p, float low, float high, const float *x, float *y) {
+static inline void nt_mean_f32(const nt_window *p, float low, float high, const float *x, float *y) {
   for (int32_t n = 0; n < p->batch; n++)
     for (int32_t row = 0; row < p->out_h; row++)
       for (int32_t column = 0; column < p->out_w; column++)

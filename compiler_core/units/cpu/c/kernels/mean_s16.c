@@ -1,5 +1,5 @@
 /* needs: window clamp */
-static void nt_mean_s16(const nt_window *p, const int16_t *x, int16_t *y) {
+static inline void nt_mean_s16(const nt_window *p, const int16_t *x, int16_t *y) {
   for (int32_t n = 0; n < p->batch; n++)
     for (int32_t row = 0; row < p->out_h; row++)
       for (int32_t column = 0; column < p->out_w; column++)

@@ -1,5 +1,5 @@
 /* needs: sqrt_f */
-static void nt_norm_f32(int32_t rows, int32_t count, float epsilon, const float *scale,
+static inline void nt_norm_f32(int32_t rows, int32_t count, float epsilon, const float *scale,
                         const float *bias, const float *x, float *y) {
   for (int32_t row = 0; row < rows; row++, x += count, y += count) {
     float sum = 0.0f, squares = 0.0f;

@@ -1,5 +1,5 @@
 /* Along the middle axis of [outer, count, inner]. */
-static void nt_reduce_sum(int32_t outer, int32_t count, int32_t inner, const float *x, float *y) {
+static inline void nt_reduce_sum(int32_t outer, int32_t count, int32_t inner, const float *x, float *y) {
   for (int32_t o = 0; o < outer; o++)
     for (int32_t c = 0; c < inner; c++) {
       float sum = x[o * count * inner + c];

@@ -1,5 +1,5 @@
 /* Weighted sums along the middle axis. */
-static void nt_resample_f32(int32_t outer, int32_t count, int32_t inner, int32_t chosen,
+static inline void nt_resample_f32(int32_t outer, int32_t count, int32_t inner, int32_t chosen,
                             int32_t taps, const int32_t *indices, const float *weights,
                             const float *x, float *y) {
   for (int32_t o = 0; o < outer; o++)

@@ -1,6 +1,6 @@
 /* needs: clamp */
 /* Weighted sums along the middle axis, weights of 11 bits. */
-static void nt_resample_s16(int32_t outer, int32_t count, int32_t inner, int32_t chosen,
+static inline void nt_resample_s16(int32_t outer, int32_t count, int32_t inner, int32_t chosen,
                             int32_t taps, const int32_t *indices, const int32_t *weights,
                             const int16_t *x, int16_t *y) {
   for (int32_t o = 0; o < outer; o++)

@@ -1,4 +1,4 @@
 /* needs: rescale */
-static void nt_rescale_s8_s16(int32_t count, const nt_rescale *p, const int8_t *x, int16_t *y) {
+static inline void nt_rescale_s8_s16(int32_t count, const nt_rescale *p, const int8_t *x, int16_t *y) {
   for (int32_t i = 0; i < count; i++) y[i] = (int16_t)nt_rescaled(p, x[i]);
 }

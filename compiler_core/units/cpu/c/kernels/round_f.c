@@ -1,5 +1,5 @@
 /* To the nearest integer, half to even, for magnitudes below 2^22. */
-static float nt_round(float x) {
+static inline float nt_round(float x) {
   float moved = x + 12582912.0f;
   return moved - 12582912.0f;
 }

@@ -1,2 +1,2 @@
 /* needs: exp_f */
-static float nt_sigmoidf(float x) { return 1.0f / (1.0f + nt_expf(-x)); }
+static inline float nt_sigmoidf(float x) { return 1.0f / (1.0f + nt_expf(-x)); }

@@ -1,6 +1,6 @@
 /* needs: exp_f */
 /* Along the middle axis of [outer, count, inner]. */
-static void nt_softmax_f32(int32_t outer, int32_t count, int32_t inner, const float *x, float *y) {
+static inline void nt_softmax_f32(int32_t outer, int32_t count, int32_t inner, const float *x, float *y) {
   for (int32_t row = 0; row < outer * inner; row++) {
     int32_t start = row / inner * count * inner + row % inner;
     float top = x[start], sum = 0.0f;

@@ -1,11 +1,11 @@
 /* needs: checks clamp divide */
-static int32_t nt_high(int32_t a, int32_t b) {
+static inline int32_t nt_high(int32_t a, int32_t b) {
   int64_t product = ((int64_t)a * b + ((int64_t)1 << 30)) >> 31;
   return product > INT32_MAX ? INT32_MAX : (int32_t)product;
 }
 
 /* exp(a / 2^26) for a <= 0, in 31 fractional bits. */
-static int32_t nt_exp(int32_t a) {
+static inline int32_t nt_exp(int32_t a) {
   static const int32_t factors[7] = {1672461947, 1302514674, 790015084, 290630308,
                                      39332535,   720401,     242};
   if (a == 0) return INT32_MAX;
@@ -19,12 +19,12 @@ static int32_t nt_exp(int32_t a) {
   return found;
 }
 
-static int32_t nt_saturated(int64_t v) {
+static inline int32_t nt_saturated(int64_t v) {
   return v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : (int32_t)v;
 }
 
 /* 1 / (1 + a / 2^31) in 31 fractional bits. */
-static int32_t nt_reciprocal(int32_t a) {
+static inline int32_t nt_reciprocal(int32_t a) {
   int64_t sum = (int64_t)a + INT32_MAX;
   int32_t half = (int32_t)((sum + (sum >= 0 ? 1 : -1)) / 2);
   int32_t x = 1515870810 + nt_high(half, -1010580540);

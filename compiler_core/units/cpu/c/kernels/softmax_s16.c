@@ -1,6 +1,6 @@
 /* needs: softmax_parts */
 /* Along the middle axis of [outer, count, inner]; the result has scale 1 / 32768. */
-static void nt_softmax_s16(int32_t outer, int32_t count, int32_t inner, int32_t multiplier,
+static inline void nt_softmax_s16(int32_t outer, int32_t count, int32_t inner, int32_t multiplier,
                            int32_t shift, int32_t least, const int16_t *x, int16_t *y) {
   for (int32_t row = 0; row < outer * inner; row++) {
     int32_t start = row / inner * count * inner + row % inner, top = -32768, sum = 0, zeros = 0;

@@ -1,6 +1,6 @@
 /* needs: softmax_parts */
 /* Along the middle axis of [outer, count, inner]. */
-static void nt_softmax_s8(int32_t outer, int32_t count, int32_t inner, int32_t multiplier,
+static inline void nt_softmax_s8(int32_t outer, int32_t count, int32_t inner, int32_t multiplier,
                           int32_t shift, int32_t least, const int8_t *x, int8_t *y) {
   for (int32_t row = 0; row < outer * inner; row++) {
     int32_t start = row / inner * count * inner + row % inner, top = -128, sum = 0, zeros = 0;

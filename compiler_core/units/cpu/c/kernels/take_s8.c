@@ -1,5 +1,5 @@
 /* Chosen indices of the middle axis of [outer, count, inner]. */
-static void nt_take_s8(int32_t outer, int32_t count, int32_t inner, int32_t chosen,
+static inline void nt_take_s8(int32_t outer, int32_t count, int32_t inner, int32_t chosen,
                         const int32_t *indices, const int8_t *x, int8_t *y) {
   for (int32_t o = 0; o < outer; o++)
     for (int32_t i = 0; i < chosen; i++)

@@ -1,4 +1,4 @@
-static uint32_t nt_word(float f) {
+static inline uint32_t nt_word(float f) {
   union {
     uint32_t u;
     float f;

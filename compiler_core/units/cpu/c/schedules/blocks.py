@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
 from compiler_core.units.cpu.c.schedules.shapes import (
+    WEIGHTS,
     KernelShape,
+    KernelText,
     in_lanes,
+    kernel_text,
     lane_count,
     padded_depth,
     patch_dtype,
@@ -29,8 +32,8 @@ _NEEDS = {
 """By unit, whether four sums are scaled at a time, and whether activations have 16 bits."""
 
 
-def block_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tuple[str, ...], str]:
-    """The kernels that a function needs, and its text with ``@`` for its name."""
+def block_kernel(shape: KernelShape, schedule: KernelSchedule) -> KernelText:
+    """The function of a convolution or dense layer."""
     mve = schedule.unit == "mve"
     kind = f"{patch_dtype(shape, schedule)}_t"
     item = "int16_t" if shape.wide else "int8_t"
@@ -38,11 +41,8 @@ def block_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tuple[st
     depth, padded = shape.depth, padded_depth(shape, schedule)
     samples, height, width, channels = shape.sizes
     rows, columns = shape.output
-    lines = [
-        f"static void @(const int8_t *weights, const int32_t *scales, const {item} *x, {item} *y,",
-        f"              {kind} *patch) {{",
-        "  int32_t held = 0;",
-    ]
+    pointers = (f"const {item} *x", f"{item} *y", f"{kind} *patch")
+    lines = ["  int32_t held = 0;"]
     if padded != depth:
         lines += [
             f"  for (int32_t p = 0; p < {schedule.pixels}; p++)",
@@ -68,11 +68,9 @@ def block_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tuple[st
         f"        y += held * {shape.outputs};",
         "        held = 0;",
         "      }",
-        "}",
-        "",
     ]
-    needs = _NEEDS[schedule.unit, in_lanes(schedule), shape.wide]
-    return (*needs, *gather_needs), "\n".join(lines)
+    needs = (*_NEEDS[schedule.unit, in_lanes(schedule), shape.wide], *gather_needs)
+    return kernel_text(shape, needs, (*WEIGHTS, *pointers), lines)
 
 
 def _gather(shape: KernelShape, *, mve: bool) -> tuple[tuple[str, ...], list[str]]:
@@ -93,7 +91,7 @@ def _gather(shape: KernelShape, *, mve: bool) -> tuple[tuple[str, ...], list[str
     if shape.kernel == (1, 1) and shape.inside:
         at = f"x + (row * {shape.stride[0] * width} + column * {shape.stride[1]}) * {channels}"
         return tuple(needs), [f"{copy}(to, {at}, {channels});"]
-    run = taps_w * channels
+    run, zero = taps_w * channels, shape.text("zero")
     lines = [
         f"int32_t left = {left};",
         f"for (int32_t i = 0; i < {taps_h}; i++) {{",
@@ -106,7 +104,7 @@ def _gather(shape: KernelShape, *, mve: bool) -> tuple[tuple[str, ...], list[str
     needs.append(fill.removeprefix("nt_"))
     lines += [
         f"  if (seen < 0 || seen >= {height}) {{",
-        f"    to = {fill}(to, {shape.zero}, {run});",
+        f"    to = {fill}(to, {zero}, {run});",
         "    continue;",
         "  }",
     ]
@@ -121,7 +119,7 @@ def _gather(shape: KernelShape, *, mve: bool) -> tuple[tuple[str, ...], list[str
         f"  for (int32_t j = 0; j < {taps_w}; j++) {{",
         f"    int32_t at = left + j * {shape.dilation[1]};",
         f"    if (at < 0 || at >= {width})",
-        f"      to = {fill}(to, {shape.zero}, {channels});",
+        f"      to = {fill}(to, {zero}, {channels});",
         "    else",
         f"      to = {copy}(to, x + (seen * {width} + at) * {channels}, {channels});",
         "  }",
@@ -189,24 +187,22 @@ def _block(shape: KernelShape, schedule: KernelSchedule, padded: int) -> list[st
 def _store_lanes(shape: KernelShape, pixel: int, output: int) -> str:
     sums = ", ".join(f"a{pixel}{output + k}" for k in range(4))
     to = f"y + o + {pixel * shape.outputs + output}"
+    ends = f"{shape.text('low')}, {shape.text('high')}"
     if shape.wide:
         factors = f"nt_v4_load(s + {output * 2 + 4})"
-        return f"nt_v4_narrow16({to}, nt_v4_of({sums}), {factors}, {shape.low}, {shape.high});"
+        return f"nt_v4_narrow16({to}, nt_v4_of({sums}), {factors}, {ends});"
     at = output // 4 * 12
     return (
         f"nt_v4_narrow({to}, nt_v4_of({sums}), "
         f"nt_v4_load(s + {at + 4}), nt_v4_load(s + {at + 8}), "
-        f"{shape.offset}, {shape.low}, {shape.high});"
+        f"{shape.text('offset')}, {ends});"
     )
 
 
 def _store(shape: KernelShape, pixel: int, output: int) -> str:
     if shape.wide:
         found = f"nt_scaled16(a{pixel}{output}, s[{2 * output + 1}])"
-        to = f"y[o + {pixel * shape.outputs + output}]"
-        return f"{to} = nt_narrow16({found}, {shape.low}, {shape.high});"
-    scale = f"s[{4 * output + 1}], s[{4 * output + 2}], s[{4 * output + 3}]"
-    found = f"nt_scaled(a{pixel}{output}, {scale}) + {shape.offset}"
-    return (
-        f"y[o + {pixel * shape.outputs + output}] = nt_narrow({found}, {shape.low}, {shape.high});"
-    )
+    else:
+        scale = f"s[{4 * output + 1}], s[{4 * output + 2}], s[{4 * output + 3}]"
+        found = f"nt_scaled(a{pixel}{output}, {scale}) + {shape.text('offset')}"
+    return f"y[o + {pixel * shape.outputs + output}] = {shape.narrowed(found)};"

@@ -6,7 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
-from compiler_core.units.cpu.c.schedules.shapes import KernelShape, is_deep
+from compiler_core.units.cpu.c.schedules.shapes import (
+    WEIGHTS,
+    KernelShape,
+    KernelText,
+    is_deep,
+    kernel_text,
+)
 
 _DSP_NEEDS = ("load32", "widen", "widen_add", "single", "scaled", "narrow")
 _MVE_NEEDS = ("lane_bytes", "lane_plus", "lane_narrow")
@@ -15,19 +21,19 @@ _WIDE_DSP_NEEDS = ("load32", "widen", "single", "crossed", "scaled16", "narrow16
 _WIDE_MVE_NEEDS = ("lane_bytes", "lane_halves", "lane_narrow16")
 
 
-def depthwise_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tuple[str, ...], str]:
-    """The kernels that a function needs, and its text with ``@`` for its name."""
+def depthwise_kernel(shape: KernelShape, schedule: KernelSchedule) -> KernelText:
+    """The function of a depthwise convolution."""
     if is_deep(shape, schedule):
-        return _DEEP_NEEDS, _deep_kernel(shape)
+        pointers = ("const int8_t *x", "int8_t *y")
+        return kernel_text(shape, _DEEP_NEEDS, (*WEIGHTS, *pointers), _deep_lines(shape))
     mve = schedule.unit == "mve"
     samples, height, width, channels = shape.sizes
     rows, columns = shape.output
     item = "int16_t" if shape.wide else "int8_t"
-    arguments = f"const int8_t *weights, const int32_t *scales, const {item} *x, {item} *y"
-    first = [f"static void @({arguments}) {{"]
+    first = []
     if not (mve or shape.wide):
-        offset = -shape.zero
-        first.append(f"  const uint32_t offset = {(offset & 0xFFFF) * 0x10001:#x}u;")
+        zero = shape.text("zero")
+        first.append(f"  const uint32_t ahead = ((uint32_t)-{zero} & 0xFFFFu) * 0x10001u;")
     lines = [
         *first,
         f"  for (int32_t n = 0; n < {samples}; n++, x += {height * width * channels})",
@@ -50,19 +56,19 @@ def depthwise_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tupl
             "        }",
             *(f"        {line}" for line in _taps_that_exist(shape, mve=mve)),
         ]
-    lines += ["      }", "}", ""]
+    lines.append("      }")
     needs = _MVE_NEEDS if mve else _DSP_NEEDS
     if shape.wide:
         needs = _WIDE_MVE_NEEDS if mve else _WIDE_DSP_NEEDS
-    return needs, "\n".join(lines)
+    return kernel_text(shape, needs, (*WEIGHTS, f"const {item} *x", f"{item} *y"), lines)
 
 
 DEEP_ORDER = (0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15)
 """Channels of a group of sixteen in the order of their sums."""
 
 
-def _deep_kernel(shape: KernelShape) -> str:
-    """A function that computes sixteen channels at a time; what is outside is the zero point."""
+def _deep_lines(shape: KernelShape) -> list[str]:
+    """Lines that compute sixteen channels at a time; what is outside is the zero point."""
     samples, height, width, channels = shape.sizes
     rows, columns = shape.output
     places = [
@@ -80,7 +86,8 @@ def _deep_kernel(shape: KernelShape) -> str:
         pairs.append(
             f"sum = nt_sums_one(sum, nt_v16_load(at + {places[k]}), nt_v16_load(w + {16 * k}));"
         )
-    store = f"nt_sums_store(y, sum, s + 16, {shape.offset}, {shape.low}, {shape.high});"
+    ends = ", ".join(map(shape.text, ("offset", "low", "high")))
+    store = f"nt_sums_store(y, sum, s + 16, {ends});"
     begin = [
         "const int8_t *w = weights;",
         "const int32_t *s = scales;",
@@ -95,7 +102,7 @@ def _deep_kernel(shape: KernelShape) -> str:
         f"    for (int32_t j = 0; j < {shape.kernel[1]}; j++) {{",
         f"      int32_t r = top + i * {shape.dilation[0]}, q = left + j * {shape.dilation[1]};",
         f"      int outside = r < 0 || r >= {height} || q < 0 || q >= {width};",
-        f"      nt_v16 v = outside ? nt_v16_same({shape.zero})",
+        f"      nt_v16 v = outside ? nt_v16_same({shape.text('zero')})",
         f"                         : nt_v16_load(x + ((r * {width} + q) * {channels} + c));",
         f"      sum = nt_sums_one(sum, v, nt_v16_load(w + (i * {shape.kernel[1]} + j) * 16));",
         "    }",
@@ -103,7 +110,6 @@ def _deep_kernel(shape: KernelShape) -> str:
     ]
     reach = [(k - 1) * d + 1 for k, d in zip(shape.kernel, shape.dilation, strict=True)]
     lines = [
-        "static void @(const int8_t *weights, const int32_t *scales, const int8_t *x, int8_t *y) {",
         f"  for (int32_t n = 0; n < {samples}; n++, x += {height * width * channels})",
         f"    for (int32_t row = 0; row < {rows}; row++)",
         f"      for (int32_t column = 0; column < {columns}; column++) {{",
@@ -122,7 +128,7 @@ def _deep_kernel(shape: KernelShape) -> str:
             "        }",
             *(f"        {line}" for line in border),
         ]
-    return "\n".join([*lines, "      }", "}", ""])
+    return [*lines, "      }"]
 
 
 def deep_scales(scales: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -138,34 +144,30 @@ def deep_scales(scales: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
 
 def _channels(shape: KernelShape, body: list[str], *, mve: bool) -> list[str]:
     """A loop over channels around the taps."""
-    channels = shape.sizes[3]
+    channels, ends = shape.sizes[3], f"{shape.text('low')}, {shape.text('high')}"
     if mve and shape.wide:
         begin = ["nt_v4 sum = nt_v4_load(s);"]
-        ends = f"{shape.low}, {shape.high}"
         end = [f"nt_v4_narrow16(y, sum, nt_v4_load(s + 4), {ends});", "y += 4;", "s += 8;"]
     elif shape.wide:
         begin = ["int32_t a0 = s[0], a1 = s[2], a2 = s[4], a3 = s[6];"]
-        end = [
-            f"*y++ = nt_narrow16(nt_scaled16(a{k}, s[{2 * k + 1}]), {shape.low}, {shape.high});"
-            for k in range(4)
-        ]
-        end.append("s += 8;")
+        sums = [f"nt_scaled16(a{k}, s[{2 * k + 1}])" for k in range(4)]
+        end = [*(f"*y++ = {shape.narrowed(found)};" for found in sums), "s += 8;"]
     elif mve:
         begin = ["nt_v4 sum = nt_v4_load(s);"]
         end = [
-            f"nt_v4_narrow(y, sum, nt_v4_load(s + 4), nt_v4_load(s + 8), {shape.offset}, "
-            f"{shape.low}, {shape.high});",
+            f"nt_v4_narrow(y, sum, nt_v4_load(s + 4), nt_v4_load(s + 8), "
+            f"{shape.text('offset')}, {ends});",
             "y += 4;",
             "s += 12;",
         ]
     else:
         begin = ["int32_t a0 = s[0], a1 = s[4], a2 = s[8], a3 = s[12];"]
-        end = [
-            f"*y++ = nt_narrow(nt_scaled(a{k}, s[{4 * k + 1}], s[{4 * k + 2}], s[{4 * k + 3}]) + "
-            f"{shape.offset}, {shape.low}, {shape.high});"
+        sums = [
+            f"nt_scaled(a{k}, s[{4 * k + 1}], s[{4 * k + 2}], s[{4 * k + 3}]) + "
+            f"{shape.text('offset')}"
             for k in range(4)
         ]
-        end.append("s += 16;")
+        end = [*(f"*y++ = {shape.narrowed(found)};" for found in sums), "s += 16;"]
     return [
         "const int32_t *s = scales;",
         f"for (int32_t c = 0; c < {channels}; c += 4) {{",
@@ -189,12 +191,12 @@ def _tap(at: str, weight: str, shape: KernelShape, *, mve: bool) -> list[str]:
             "}",
         ]
     if mve:
-        seen = f"nt_v4_plus(nt_v4_bytes({at}), {-shape.zero})"
+        seen = f"nt_v4_plus(nt_v4_bytes({at}), -{shape.text('zero')})"
         return [f"sum = nt_v4_sum(sum, {seen}, nt_v4_bytes({weight}));"]
     return [
         "{",
         f"  uint32_t v = nt_load32({at}), w = nt_load32({weight});",
-        "  uint32_t e = nt_even_add(offset, v), d = nt_odd_add(offset, v);",
+        "  uint32_t e = nt_even_add(ahead, v), d = nt_odd_add(ahead, v);",
         "  uint32_t f = nt_even(w), g = nt_odd(w);",
         "  a0 = nt_lows(e, f, a0);",
         "  a1 = nt_lows(d, g, a1);",

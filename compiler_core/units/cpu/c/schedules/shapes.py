@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +51,37 @@ class KernelShape:
         return self.kernel[0] * self.kernel[1] * self.sizes[3]
 
     @property
+    def limits(self) -> tuple[int, int]:
+        """Of the type of results."""
+        return (-32768, 32767) if self.wide else (-128, 127)
+
+    def text(self, number: str) -> str:
+        """A zero point or an end of the clamp in a kernel: what costs follow from is a literal
+        (that the input's zero point is 0, that the clamp is the type's or begins at 0), what is
+        left has its own name, and is given."""
+        value = getattr(self, number)
+        least, greatest = self.limits
+        literal = {
+            "zero": value == 0,
+            "offset": self.wide,
+            "low": value == 0 or (value == least and self.high == greatest),
+            "high": value == greatest,
+        }
+        return str(value) if literal[number] else number
+
+    def narrowed(self, sum_text: str) -> str:
+        """A scaled sum as a result of the type, within the clamp."""
+        low, high = self.text("low"), self.text("high")
+        least, greatest = map(str, self.limits)
+        if self.wide and (low, high) == ("0", greatest):
+            return f"nt_narrow15({sum_text})"
+        if low != least:
+            sum_text = f"nt_not_below({sum_text}, {low})"
+        if high != greatest:
+            sum_text = f"nt_not_above({sum_text}, {high})"
+        return f"nt_narrow{'16' if self.wide else ''}({sum_text})"
+
+    @property
     def inside(self) -> bool:
         """Whether no window reaches outside."""
         return all(
@@ -87,6 +120,41 @@ def shape_of(operator: Convolution | Dense, source: Value) -> KernelShape:
         known.pad,
         *last,
     )
+
+
+@dataclass(frozen=True)
+class KernelText:
+    """A function.
+
+    Attributes:
+        needs: Kernels.
+        text: With ``@`` for its name; it takes what is given first, where anything is.
+        given: Numbers.
+    """
+
+    needs: tuple[str, ...]
+    text: str
+    given: tuple[int, ...]
+
+
+WEIGHTS = ("const int8_t *weights", "const int32_t *scales")
+"""What functions take of an operator's constants."""
+
+_GIVEN = ("zero", "offset", "low", "high")
+
+
+def kernel_text(
+    shape: KernelShape, needs: Sequence[str], signature: Sequence[str], lines: Sequence[str]
+) -> KernelText:
+    """A function from the types and names of its arguments, and the lines within its braces."""
+    body = "\n".join(lines)
+    used = [name for name in _GIVEN if re.search(rf"\b{name}\b", body)]
+    first = ["const int32_t *q"] if used else []
+    head = ",\n              ".join([*first, *signature])
+    numbers = ", ".join(f"{name} = q[{place}]" for place, name in enumerate(used))
+    declared = f"  const int32_t {numbers};\n" if used else ""
+    text = f"static void @({head}) {{\n{declared}{body}\n}}\n"
+    return KernelText(tuple(needs), text, tuple(getattr(shape, name) for name in used))
 
 
 def lane_count(shape: KernelShape, schedule: KernelSchedule) -> int:

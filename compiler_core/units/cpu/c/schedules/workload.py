@@ -24,15 +24,13 @@ _EXTENT_MAX = 1 << 20
 _ELEMENTS_MAX = 1 << 24
 """Of a tensor whose program can be built and emulated in sensible time."""
 _MACS_MAX = 1 << 32
-_CUT = -20
-"""Of limits that are not the type's, then the zero point of the results, as behind a ReLU; the zero
-point of inputs that have one: not all its bytes are equal, which compilers would fill by."""
+_CUT, _ZERO = -20, 3
+"""Of limits that are not the type's and zero points of inputs that have one; of results."""
 
 FROM_ZERO = " from zero"
 CLAMPS = ("", "below", "both", f"below{FROM_ZERO}", f"both{FROM_ZERO}")
-"""Of results: by a saturation alone, to the type or to its half from 0 in 16 bits; else ``below``,
-at more than the type's least, and maybe above. That 0 is the least is told: it takes fewer
-instructions."""
+"""Of results: by a saturation to the type alone; else ``below``, at more than the type's least, and
+maybe above. That 0 is the least is told: it takes fewer instructions."""
 
 Pair = tuple[int, int]
 
@@ -205,8 +203,8 @@ def workload_of(network: Network, operator: Operator) -> KernelWorkload | None:
     if bits is None or network.values[operator.output].type.dtype != source.type.dtype:
         return None
     clamp = _clamp(operator.scaling, source.type)
-    numbers = KernelFormats(operator.bits, bits, operator.offset != 0, clamp)
     s = shape_of(operator, source)
+    numbers = KernelFormats(operator.bits, bits, operator.offset != 0, clamp)
     if isinstance(operator, Dense):
         return DenseKernel(s.output[1], s.depth, s.outputs, numbers)
     return ConvolutionKernel(
@@ -228,8 +226,7 @@ def _clamp(scaling: WeightedRequantization, kind: Type) -> str:
     ends = FROM_ZERO if scaling.low == 0 else ""
     if scaling.high != greatest:
         return f"both{ends}"
-    saturates = scaling.low == least or (kind.dtype == "int16" and scaling.low == 0)
-    return "" if saturates else f"below{ends}"
+    return "" if scaling.low == least else f"below{ends}"
 
 
 def network_of(workload: KernelWorkload) -> Network:
@@ -241,7 +238,7 @@ def network_of(workload: KernelWorkload) -> Network:
     if numbers.clamp:
         low = 0 if numbers.clamp.endswith(FROM_ZERO) else _CUT
         high += _CUT if numbers.clamp.startswith("both") else 0
-    zero = 0 if wide else low if numbers.clamp else 3
+    zero = 0 if wide else _ZERO
     scaling = WeightedRequantization(
         np.full(workload.outputs, 1 << 30, np.int64),
         np.full(workload.outputs, -8, np.int64),

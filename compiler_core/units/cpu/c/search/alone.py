@@ -18,7 +18,8 @@ from compiler_core.units.cpu.c.network import Array, Network, Operator, Value
 from compiler_core.units.cpu.c.operators.weighted import weight_bits
 
 _MULTIPLIER, _SHIFT, _OFFSET = 1_518_500_250, -8, 5
-_LOW, _HIGH = -128, 127
+_ENDS = {"low": (-100, (-128, -32768)), "high": (100, (127, 32767))}
+"""An end of a clamp that is not its type's, and those of types."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +96,15 @@ def _fixed(name: str, value: Any, bits: int) -> tuple[Any, Any]:
 
 
 def _whole(name: str, value: int) -> tuple[int, Any]:
-    """A number of an operator: sizes and shifts stay, which are written into its kernel, factors,
-    zero points and clamps do not."""
+    """A number of an operator: sizes and shifts stay, which are written into its kernel, as zero
+    points of 0 and clamps of types are; factors, other zero points and clamps are given to it."""
     if name == "multiplier":
         return _MULTIPLIER, None
     if name in ("offset", "offsets"):
         return (_OFFSET if value else 0), bool(value)
-    if name in ("low", "high") and _LOW <= value <= _HIGH:
-        return (_LOW if name == "low" else _HIGH), None
+    if name in _ENDS:
+        other, of_types = _ENDS[name]
+        return (value, value) if value in of_types else (other, False)
     return value, value
 
 

@@ -35,7 +35,7 @@ from compiler_core.units.facets.candidates import (
     LayerPrecisions,
 )
 
-_GENERATOR = 3
+_GENERATOR = 4
 """Raised with every change of kernels that alters what an operator costs."""
 
 _MOST_PATCHES = 4
