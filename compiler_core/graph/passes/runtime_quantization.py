@@ -20,10 +20,10 @@ def is_linear(node: Node | None, op: str) -> bool:
 
 def type_linear(rewriter: Rewriter, node: Node) -> None:
     """The type of what a node of onnxruntime's own gives, which shape inference does not know."""
-    known = rewriter.types.get(node.inputs[0])
     place = _LINEAR.get(node.op)
-    if node.domain != _MICROSOFT or place is None:
+    if node.domain != _MICROSOFT or place is None or not node.inputs:
         return
+    known = rewriter.types.get(node.inputs[0])
     told = rewriter.types.get(node.inputs[place]) if len(node.inputs) > place else None
     if node.output not in rewriter.types and known is not None and told is not None:
         rewriter.types[node.output] = TensorType(told.dtype, known.shape)
@@ -32,7 +32,7 @@ def type_linear(rewriter: Rewriter, node: Node) -> None:
 
 def channels_first(rewriter: Rewriter, node: Node) -> None:
     """Transposes around what reads and writes images with their channels last."""
-    source = node.inputs[0]
+    source = node.inputs[0] if node.inputs else ""
     shape = rewriter.shape(source)
     if shape is None or len(shape) < 3:
         return

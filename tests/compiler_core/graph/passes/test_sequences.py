@@ -31,6 +31,11 @@ _NUMBERS = "<int64 one = {1}, int64 two = {2}, int64 back = {-1}, int64[3] sizes
             y = Mul (x, f)""",
             {"Mul"},
         ),
+        (
+            """e = SequenceEmpty () s = SequenceInsert (e, x)
+            y = ConcatFromSequence <axis = 1> (s)""",
+            None,
+        ),
         ("s = SplitToSequence <axis = 1> (x, two) y = ConcatFromSequence <axis = 1> (s)", None),
     ],
 )
