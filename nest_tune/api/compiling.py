@@ -20,7 +20,6 @@ from compiler_core.configuration.configuration import Configuration, read_config
 from compiler_core.configuration.launches import launches_named
 from compiler_core.errors import InputError
 from compiler_core.executable.report import LayerReport, Metrics
-from compiler_core.graph.sampling import check_samples
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import require_free, write_package
 from compiler_core.partition.configured import with_plan
@@ -44,6 +43,7 @@ from nest_tune.api.values import (
     Model,
     PathName,
     Progress,
+    check_calibration,
     float_run,
     model_file,
     shapes_text,
@@ -205,7 +205,7 @@ def compile(  # noqa: A001 - the verb of the command line
         samples = stateful_samples_of(
             calibration, source.graph, states or {}, float_run(source.graph, threads)
         )
-        check_samples(source.graph, samples)
+        check_calibration(samples, source.graph, calibration)
     is_planned = bool(configuration.plan)
     where, damage = _asked_plan(plan, most_damage, configuration, (path, chip, found), progress)
     configuration = with_plan(configuration, source, chip, where, progress)

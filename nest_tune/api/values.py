@@ -25,6 +25,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.brief import brief
 from compiler_core.files.npz import npz_shapes, read_npz
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples
 from compiler_core.graph.session import FloatSession
 from nest_tune.api.given_files import as_file
 
@@ -143,6 +144,25 @@ def samples_of(given: Data, graph: Graph) -> dict[str, npt.NDArray[Any]]:
     if isinstance(known, Mapping):
         return named_samples(known, graph, "samples")
     return read_samples(known, graph)
+
+
+def check_calibration(samples: Mapping[str, npt.NDArray[Any]], graph: Graph, given: Data) -> None:
+    """Refuses calibration data that do not fit, in the words of evaluations, before anything runs.
+
+    Args:
+        samples: The inputs of ``graph``.
+        graph: The model.
+        given: What they come from, which is named.
+
+    Raises:
+        InputError: A shape, type or number does not fit, or an input is NaN.
+    """
+    where = str(given) if isinstance(given, str | PathLike) else "samples"
+    try:
+        count = check_samples(graph, samples)
+    except InputError as error:
+        raise InputError(f"{where}: {error.message}", hint=error.hint) from error
+    EvaluationData(where, samples, None, count).check_inputs()
 
 
 def float_run(graph: Graph, threads: int = 1) -> Run:

@@ -167,3 +167,29 @@ def test_what_is_returned_is_short_to_read(
     )
     assert repr(study.default).startswith("<trial 0, complete: latency_ms=")
     assert len(repr(study.trials)) < 300
+
+
+def test_calibration_data_are_refused_in_the_words_of_evaluations(
+    digits: Path, tmp_path: Path
+) -> None:
+    """With the name of their file, before anything runs."""
+    samples = read_npz(digits / "eval.npz")["x"][:4].copy()
+    told: list[str] = []
+
+    def refused(wrong: np.ndarray) -> str:
+        np.savez(tmp_path / "own.npz", x=wrong)
+        with pytest.raises(InputError) as caught:
+            nest_tune.compile(
+                digits / "model.onnx",
+                "vta",
+                tmp_path / "out",
+                calibration=tmp_path / "own.npz",
+                progress=told.append,
+            )
+        return str(caught.value.message)
+
+    flat = refused(samples.reshape(4, -1))
+    assert flat.startswith(f"{tmp_path / 'own.npz'}: input 'image' has shape (4, 64)")
+    samples[2, 0, 3, 3] = np.nan
+    assert refused(samples) == f"{tmp_path / 'own.npz'}: input 'image' is NaN in sample 2"
+    assert told == ["importing model.onnx"] * 2
