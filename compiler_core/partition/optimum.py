@@ -38,7 +38,11 @@ _EVALUATIONS = 50_000
 """Nodes of the mixed-integer programs, and placements of local searches, times the groups that each
 is about: what a model's modules that are not enumerated may spend together."""
 
-_FEWEST_NODES = 8
+_DEAR = 64
+"""Groups from which on a node of those programs counts by its size: each solves linear programs
+whose work grows with the square of the groups, counted on 100 and 300 additions in one module."""
+
+_FEWEST_NODES = 2
 
 _IMPROVEMENTS = 100_000
 """Placements of the whole that the last step may look at, times the groups."""
@@ -115,6 +119,11 @@ class _Share:
 
 
 _Shares = dict[tuple[int, int], _Share]
+
+
+def _nodes(parts: int, groups: int) -> int:
+    """Of the mixed-integer program of one of so many parts, which is of so many groups."""
+    return max(_FEWEST_NODES, _NODES * _DEAR // (parts * groups * max(_DEAR, groups)))
 
 
 class _Search:
@@ -316,7 +325,7 @@ class _Search:
             tuple(context),
             choices,
             objective=self._objective,
-            nodes=max(_FEWEST_NODES, _NODES // (parts * len(choices))),
+            nodes=_nodes(parts, len(choices)),
             time_limit_s=None if self._deadline == inf else self._left_s / (2 * parts),
         )
         found = result.placement
