@@ -162,7 +162,7 @@ def check_calibration(samples: Mapping[str, npt.NDArray[Any]], graph: Graph, giv
         count = check_samples(graph, samples)
     except InputError as error:
         raise InputError(f"{where}: {error.message}", hint=error.hint) from error
-    EvaluationData(where, samples, None, count).check_inputs()
+    EvaluationData(where, dict(samples), None, count).check_inputs()
 
 
 def float_run(graph: Graph, threads: int = 1) -> Run:
