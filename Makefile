@@ -9,8 +9,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 DEMO_VENV := .venv
 TEST_VENV := .venv-test
 PACKAGES := nest_tune search_spaces cost_models compiler_core
-# On all cores; tests of one file share what they prepare.
-PYTEST := $(TEST_VENV)/bin/python -m pytest -n auto --dist loadfile
+# On all cores, and one more while others wait; tests of one file share what they prepare.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+PYTEST := $(TEST_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 PYTEST_FLAGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

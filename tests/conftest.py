@@ -17,10 +17,16 @@ from types import ModuleType
 import pytest
 from hypothesis import settings
 
+from tests.slow_cases import LIST, find_slow, slow_lines
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has its background jobs ignore interrupts, and their children inherit that; tests send
     # some to commands that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Every core has a test of its own: libraries that take all cores for one product wait in loops.
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
 
 # No trial of a study is given up because this machine is busy.
 os.environ["NEST_TUNE_TRIAL_TIMEOUT"] = "10h"
@@ -30,6 +36,16 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks cases that ``make test`` leaves out; a line that names no test is an error."""
+    found, stale = find_slow(slow_lines(LIST.read_text()), items)
+    if stale and not any("::" in argument for argument in config.args):
+        raise pytest.UsageError(f"{LIST.name}: no test is named {stale[0]}")
+    for item in found:
+        item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
