@@ -26,9 +26,10 @@ from nest_tune.api.values import (
     Model,
     PathName,
     Progress,
+    float_run,
     loaded_model,
     model_file,
-    samples_of,
+    stateful_samples_of,
 )
 from nest_tune.bundling import (
     bundles_for,
@@ -75,6 +76,7 @@ def compile_bundle(
     patches: str = "",
     beside: bool = False,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    states: Mapping[str, str] | None = None,
     progress: Progress = lambda _: None,
 ) -> BundleCompilation:
     """Compiles a model to a package of C sources for a microcontroller.
@@ -100,6 +102,8 @@ def compile_bundle(
             memory.
         beside: Write into the folder beside what is there, and judge nothing.
         shapes: Of inputs with dynamic axes.
+        states: Inputs by the outputs that are fed back to them from sample to sample: calibration
+            follows them; whoever calls the function hands them on.
         progress: Told what is being done.
 
     Raises:
@@ -121,7 +125,7 @@ def compile_bundle(
     bundles = _bundles(target, config)
     if not beside:
         require_replaceable(folder)
-    source, data = _loaded(model, calibration, shapes, progress)
+    source, data = _loaded(model, calibration, shapes, states or {}, progress)
     bundles.require(source.graph)
     request = _request(source, data, target or "", folder, wanted, config, progress)
     progress(f"writing {folder}")
@@ -167,12 +171,16 @@ def _loaded(
     model: Model,
     calibration: Data | None,
     shapes: Mapping[str, tuple[int, ...]] | None,
+    states: Mapping[str, str],
     progress: Progress,
 ) -> tuple[FloatModel, Arrays | None]:
     path = model_file(model)
     progress(f"importing {path.name}")
     source = model_for_sources(loaded_model(path, shapes, calibration))
-    return source, None if calibration is None else samples_of(calibration, source.graph)
+    if calibration is None:
+        return source, None
+    graph = source.graph
+    return source, stateful_samples_of(calibration, graph, states, float_run(graph))
 
 
 def _request(

@@ -33,7 +33,12 @@ def refuse(what: str, given: Mapping[str, object]) -> None:
     """
     for option, value in given.items():
         if value:
-            raise InputError(f"{option}: {what} is of generated C, where there is none of that")
+            raise InputError(
+                f"{option}: {what} is of generated C, where there is none of that",
+                hint="states are inputs and outputs of the function: give them with the samples"
+                if option == "--state"
+                else None,
+            )
 
 
 def compile_sources(
@@ -43,6 +48,7 @@ def compile_sources(
     output: Path,
     calibration: Path | None,
     shapes: Mapping[str, tuple[int, ...]],
+    states: Mapping[str, str],
     tune: bool,
     as_json: bool,
 ) -> None:
@@ -63,6 +69,7 @@ def compile_sources(
         calibration=calibration,
         tune=tune,
         shapes=shapes,
+        states=states,
         progress=progress,
     )
     for warning in made.warnings:

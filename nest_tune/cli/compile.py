@@ -132,7 +132,7 @@ def compile_(
 
         what = f"target {target}" if target is not None else f"{config}"
         given = {"--study": study, "--plan": plan, "--profile": profile, "--emit": emit}
-        refuse(what, {**given, "--state": state, "--most-damage": most_damage})
+        refuse(what, {**given, "--most-damage": most_damage})
         if model is None and config is not None:
             from nest_tune.ci.source_lock import named_by_sources
 
@@ -140,7 +140,8 @@ def compile_(
             if named is not None:
                 model, shapes = named.model.found(), shapes or dict(named.shapes)
         tune = cmsis_nn is not None and config is None
-        compile_sources(model, target, config, output, calibration, shapes, tune, as_json)
+        states = parse_states(state)
+        compile_sources(model, target, config, output, calibration, shapes, states, tune, as_json)
         return
 
     from nest_tune.api.compiling import compile as compile_package

@@ -224,3 +224,25 @@ def test_scalars_beside_states(tmp_path: Path, x: npt.NDArray[np.float32]) -> No
         made, data, states=STATES, against=path, metric="sqnr_db", output="y"
     )
     assert measured.value > 15
+
+
+def test_sources_are_calibrated_along_the_states(
+    tmp_path: Path, x: npt.NDArray[np.float32]
+) -> None:
+    """What the caller of the function hands on is what it was calibrated with."""
+    path = cell(tmp_path / "cell.onnx")
+    whole = steps(path, x)["h"]
+    made = {}
+    for name, given, states in (("fed", {"x": x}, STATES), ("whole", {"x": x, "h": whole}, None)):
+        folder = tmp_path / name
+        nest_tune.compile_bundle(path, "c99", folder, calibration=given, states=states)
+        made[name] = (folder / "config.toml").read_text()
+    assert made["fed"] == made["whole"]
+
+
+def test_compile_takes_states_for_sources(tmp_path: Path, x: npt.NDArray[np.float32]) -> None:
+    path, data = cell(tmp_path / "cell.onnx"), tmp_path / "x.npz"
+    np.savez(data, x=x)
+    where = ["--target", "cortex-m4", "--calibration", str(data), "--state", "hn=h"]
+    out = str(tmp_path / "out")
+    assert app(["compile", str(path), *where, "-o", out], standalone_mode=False) is None
