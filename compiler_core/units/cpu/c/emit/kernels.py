@@ -26,7 +26,7 @@ COMPILED_ALIKE = (
     "#define NT_APART",
     "#endif",
     "#if defined(__GNUC__)",
-    "#define NT_INLINE __attribute__((always_inline))",
+    "#define NT_INLINE __attribute__((always_inline, unused))",
     "#else",
     "#define NT_INLINE",
     "#endif",
