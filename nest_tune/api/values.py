@@ -149,20 +149,21 @@ def samples_of(given: Data, graph: Graph) -> dict[str, npt.NDArray[Any]]:
 def check_calibration(samples: Mapping[str, npt.NDArray[Any]], graph: Graph, given: Data) -> None:
     """Refuses calibration data that do not fit, in the words of evaluations, before anything runs.
 
+    An input that is NaN is refused where it is to become integers; what stays in float may be.
+
     Args:
         samples: The inputs of ``graph``.
         graph: The model.
         given: What they come from, which is named.
 
     Raises:
-        InputError: A shape, type or number does not fit, or an input is NaN.
+        InputError: A shape, type or number does not fit.
     """
     where = str(given) if isinstance(given, str | PathLike) else "samples"
     try:
-        count = check_samples(graph, samples)
+        check_samples(graph, samples)
     except InputError as error:
         raise InputError(f"{where}: {error.message}", hint=error.hint) from error
-    EvaluationData(where, dict(samples), None, count).check_inputs()
 
 
 def float_run(graph: Graph, threads: int = 1) -> Run:
