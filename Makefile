@@ -57,7 +57,7 @@ test: $(TEST_VENV)/.installed ## Run the tests, without the slow ones
 	$(PYTEST) $(PYTEST_FLAGS)
 
 test-all: $(TEST_VENV)/.installed ## Run all tests, the slow ones too
-	$(PYTEST) -m 'slow or not slow' $(PYTEST_FLAGS)
+	NEST_TUNE_EXAMPLES=100 $(PYTEST) -m 'slow or not slow' $(PYTEST_FLAGS)
 
 FUZZ_CASES ?= 5000
 FUZZ_SEED ?= 0

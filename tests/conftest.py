@@ -33,8 +33,12 @@ os.environ["NEST_TUNE_TRIAL_TIMEOUT"] = "10h"
 
 ROOT = Path(__file__).resolve().parent.parent
 
-settings.register_profile("default", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+# `make test-all` draws as many examples as hypothesis does by default, `make test` fewer.
+EXAMPLES = int(os.environ.get("NEST_TUNE_EXAMPLES", "40"))
+settings.register_profile("default", deadline=None, max_examples=EXAMPLES)
+settings.register_profile(
+    "ci", deadline=None, derandomize=True, print_blob=True, max_examples=EXAMPLES
+)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
