@@ -1,5 +1,5 @@
-"""Cases of tests that ``make test-all`` runs and ``make test`` does not, beside siblings that both
-run: read from ``slow_cases.txt`` and marked as slow.
+"""Tests, and cases of tests, that ``make test-all`` runs and ``make test`` does not: read from
+``slow_cases.txt`` and marked as slow.
 
 One line is a test, as pytest names it, of all its cases or of one; ``*`` stands for anything.
 """

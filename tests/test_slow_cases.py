@@ -1,4 +1,4 @@
-"""The list of cases that only ``make test-all`` runs."""
+"""The list of tests and cases that only ``make test-all`` runs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def test_lines_name_cases_or_whole_tests() -> None:
     assert len(all_of_it) == 2
 
 
-def test_files_of_the_list_exist_and_keep_some_cases() -> None:
-    """A file of which nothing is left is marked as a whole in itself, where readers see it."""
+def test_lines_of_the_list_differ_and_their_files_exist() -> None:
     lines = slow_lines(LIST.read_text())
     assert len(set(lines)) == len(lines) > 0
     root = LIST.parent.parent
