@@ -14,6 +14,7 @@ import onnx
 from compiler_core.errors import InputError
 from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.rounded_up import round_sizes_down
 from compiler_core.graph.session import FloatSession
 
 _WEIGHT_LIMIT = 1024
@@ -184,6 +185,7 @@ def refuse_contradictions(graph: Graph) -> None:
 
 def _contradiction(graph: Graph) -> str | None:
     model = write_model(graph, batch=1, weight_limit=_WEIGHT_LIMIT)
+    round_sizes_down(model)
     try:
         onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except (

@@ -14,6 +14,7 @@ from compiler_core.graph.dtypes import array_dtype_name, dtype_name
 from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph, TensorType
 from compiler_core.graph.learner_types import with_learner_types
+from compiler_core.graph.rounded_up import round_sizes_down
 
 _PROBE_BATCH = 7
 _VALUE_LIMIT = 1024
@@ -178,6 +179,7 @@ def _infer(graph: Graph, batch: int) -> dict[str, TensorType] | None:
     """Types by name; ``None`` where inference finds a contradiction."""
     # Only the type of a large constant matters; values are propagated from small ones.
     model = write_model(graph, batch=batch, weight_limit=_VALUE_LIMIT)
+    round_sizes_down(model)
     strict = bool(graph.dynamic_batch) and batch != 1
     found = _infer_model(model, strict=False, values=False)
     if found is None or propagated_values(graph, found) > _PROPAGATED_LIMIT:

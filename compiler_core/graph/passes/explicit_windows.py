@@ -15,7 +15,7 @@ class ExplicitWindows:
 
     ``auto_pad`` becomes pads (formula of the ONNX operator definitions). ``ceil_mode`` becomes pads
     at the end where padding takes no part in the result: for MaxPool, and for AveragePool that does
-    not count it.
+    not count it; where it adds no window, it goes.
     """
 
     name: ClassVar[str] = "explicit-windows"
@@ -64,7 +64,7 @@ def _explicit(rewriter: Rewriter, node: Node) -> dict[str, Any] | None:
         attributes.setdefault("count_include_pad", 0)
     if not attributes.get("ceil_mode", 0):
         attributes.pop("ceil_mode", None)
-    elif node.op == "MaxPool" or not attributes["count_include_pad"]:
+    else:
         _resolve_ceil(rewriter, node, attributes, reach)
     return attributes
 
@@ -96,5 +96,7 @@ def _resolve_ceil(
         # Runtimes refuse a pad as large as the kernel: such a window would see padding only.
         if pads[axes + axis] >= attributes["kernel_shape"][axis]:
             return
+    if attributes.get("count_include_pad", 0) and tuple(pads) != tuple(attributes["pads"]):
+        return  # what the file states is counted, what is added here must not be
     attributes["pads"] = tuple(pads)
     del attributes["ceil_mode"]

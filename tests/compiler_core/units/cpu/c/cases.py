@@ -190,6 +190,18 @@ CASES |= {
         count_include_pad=1,
         ceil_mode=1,
     ),
+    "mean_pool_counted_skips": _pool(
+        "AveragePool",
+        (1, 3, 10, 6),
+        kernel_shape=[1, 3],
+        strides=[4, 3],
+        pads=[0, 1, 0, 0],
+        count_include_pad=1,
+        ceil_mode=1,
+    ),
+    "max_pool_ceil_skips": _pool(
+        "MaxPool", (1, 3, 12, 11), kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1
+    ),
     "global_mean": _pool("GlobalAveragePool", (1, 3, 7, 8)),
     "global_max": _pool("GlobalMaxPool", (1, 3, 7, 8)),
     "softmax": _pool("Softmax", (1, 4, 9), axis=2),
