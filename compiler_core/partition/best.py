@@ -83,7 +83,7 @@ def prepare(
         quantized: The model quantized with everything on the NPU that can run there; else a
             stand-in.
         joins_layers: Whether layers that follow one another are launched together.
-        overlaps: How far they overlap then, of any placement.
+        overlaps: What they take of the programs that they are in, of any placement.
         packaged: Whether places are left out that packages cannot be compiled for.
         progress: Told of each program that is measured.
 
@@ -101,7 +101,7 @@ def prepare(
     )
     if packaged:
         table = _packaged(table, groups, target)
-    known = None if overlaps is None or not joins_layers else overlaps(groups)
+    known = None if overlaps is None else overlaps(groups)
     joining = [
         machine.has("programs") and programs_of(machine.name).joins_layers
         for machine in (kind_of_machine(unit.machine) for unit in target.units)

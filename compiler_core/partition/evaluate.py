@@ -142,7 +142,7 @@ class Evaluator(PlacementCosts):
 
     def evaluate(self, placement: Placement, order: Sequence[int] | None = None) -> Evaluation:
         """Everything about a placement."""
-        shares = self.overlaps(placement) if self.joins_layers and self.overlaps else {}
+        shares = self.overlaps(placement, order or ()) if self.overlaps else {}
         if shares:
             built = PlacedJobs(self, placement)
             built.build()

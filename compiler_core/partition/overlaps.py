@@ -1,21 +1,22 @@
-"""What each layer of a plan takes where layers are joined to programs: by compiling the plan.
+"""What each layer of a plan takes of the programs of its package: by compiling the plan.
 
-How far layers overlap follows from the whole program that they are in, so the plan is linked with a
-stand-in for its numbers, as cost tables have it: cycles depend on shapes and passes alone.
+How far layers overlap, and how much of the memory's ports they take, follows from the whole program
+that they are in, so the plan is linked with a stand-in for its numbers, as cost tables have it:
+cycles depend on shapes and passes alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, QuantizedModel
-from compiler_core.compile.unit_layers import model_layers, model_tasks
+from compiler_core.compile.unit_layers import model_layers, model_tasks, place_layers
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.partition.group_graph import GroupGraph
 from compiler_core.partition.layer_shares import LayerShare, Overlaps
-from compiler_core.partition.programs import Schedules
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.partition.unit_costs import ASSUMED_EXPONENT
 from compiler_core.quantize.assemble import assemble
@@ -31,7 +32,7 @@ from compiler_core.units.facets.programs import continues
 def overlaps_of(
     groups: GroupGraph,
     target: Target,
-    schedules: Schedules | None = None,
+    given: Configuration | None = None,
     quantized: QuantizedGraph | None = None,
 ) -> Overlaps:
     """Shares of the layers of any placement.
@@ -39,27 +40,23 @@ def overlaps_of(
     Args:
         groups: The model.
         target: The machine.
-        schedules: By task id.
+        given: What is decided of schedules, ways of cutting and launches.
         quantized: The model with everything on the unit that can run there; else a stand-in.
     """
-    known: dict[Placement, Mapping[str, LayerShare]] = {}
+    known: dict[tuple[Placement, tuple[int, ...]], Mapping[str, LayerShare]] = {}
+    decided = given or Configuration()
 
-    def shares(placement: Placement) -> Mapping[str, LayerShare]:
-        if placement not in known:
-            known[placement] = _shares(placement, groups, target, schedules or {}, quantized)
-        return known[placement]
+    def shares(placement: Placement, order: Sequence[int] = (), /) -> Mapping[str, LayerShare]:
+        key = placement, tuple(order)
+        if key not in known:
+            compiled = compiled_plan(placement, groups, target, decided, quantized, order)
+            known[key] = _shares(compiled)
+        return known[key]
 
     return shares
 
 
-def _shares(
-    placement: Placement,
-    groups: GroupGraph,
-    target: Target,
-    schedules: Schedules,
-    quantized: QuantizedGraph | None,
-) -> Mapping[str, LayerShare]:
-    compiled = compiled_plan(placement, groups, target, schedules, quantized)
+def _shares(compiled: CompiledModel) -> Mapping[str, LayerShare]:
     launches = (x for part in compiled.executable.npu_segments for x in part.launches)
     found = {}
     for layer, job in zip(compiled.report.layers, compiled.timeline.jobs, strict=True):
@@ -69,6 +66,8 @@ def _shares(
                 job.run_ps,
                 job.overhead_ps,
                 layer.energy_mj * 1e9,
+                job.read_ppm,
+                job.write_ppm,
                 continues(next(launches)),
             )
     return found
@@ -78,17 +77,18 @@ def compiled_plan(
     placement: Placement,
     groups: GroupGraph,
     target: Target,
-    schedules: Schedules,
+    given: Configuration,
     quantized: QuantizedGraph | None = None,
+    order: Sequence[int] = (),
 ) -> CompiledModel:
-    """A placement compiled with a stand-in for its numbers, layers joined to programs.
+    """A placement compiled with a stand-in for its numbers.
 
     Args:
         placement: Of the groups.
         groups: The model.
         target: The machine.
-        schedules: By task id.
-        quantized: As of :func:`overlaps_of`.
+        given, quantized: As of :func:`overlaps_of`.
+        order: Groups of highest priority first, where a plan says that.
     """
     assignment = assignment_of(placement, groups, target.places)
     skeleton = assemble(groups.graph, assignment, groups.arithmetic)
@@ -98,13 +98,29 @@ def compiled_plan(
         for name in skeleton.calibrated
     }
     numbers = with_exponents(skeleton, wanted, RangeChoice.MAX, _granularity(quantized))
-    tasks = model_tasks(model_layers(numbers, target), target)
-    given = {name: schedule for name, schedule in schedules.items() if name in tasks}
-    configuration = Configuration(
-        plan=assignment, schedules=given, launches=LaunchSettings(merge=True)
+    configuration = replace(
+        _fitting(given, numbers, assignment, target),
+        plan=assignment,
+        order=tuple(node for group in order for node in groups.groups[group].nodes),
     )
     source = QuantizedModel(FloatModel("", "", groups.graph), numbers, configuration, {})
     return compile_model(source, target, verifies=False)
+
+
+def _fitting(
+    given: Configuration, numbers: QuantizedGraph, assignment: Mapping[str, str], target: Target
+) -> Configuration:
+    """What of a configuration is about the tasks, cuts and borders of a plan."""
+    layers = model_layers(numbers, target)
+    tasks, ways = model_tasks(layers, target), dict[str, Any]()
+    if given.slicing:
+        cuts = place_layers(layers, assignment, {}, target).slicing
+        ways = {name: way for name, way in given.slicing.items() if name in cuts}
+    launches = given.launches
+    if launches.borders is not None and given.plan != assignment:
+        launches = replace(launches, lowering=0, borders=None)
+    schedules = {name: own for name, own in given.schedules.items() if name in tasks}
+    return Configuration(schedules=schedules, slicing=ways, launches=launches)
 
 
 def _granularity(quantized: QuantizedGraph | None) -> Granularity:

@@ -163,7 +163,12 @@ class PlacedJobs:
         at_of = {name: at for at, name in self._names.items()}
         known = [(at_of[name], share) for name, share in shares.items() if name in at_of]
         for at, share in known:
-            jobs[at] = jobs[at]._replace(run_ps=share.run_ps, overhead_ps=share.overhead_ps)
+            jobs[at] = jobs[at]._replace(
+                run_ps=share.run_ps,
+                overhead_ps=share.overhead_ps,
+                read_ppm=share.read_ppm,
+                write_ppm=share.write_ppm,
+            )
         runs = self._runs((at, share.continues) for at, share in known)
         return JoinedJobs(jobs, runs, self.views)
 

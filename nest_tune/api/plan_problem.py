@@ -111,7 +111,7 @@ class PlanProblem:
             schedules=schedules,
             quantized=numbers,
             joins_layers=self._given.launches.merge,
-            overlaps=lambda groups: overlaps_of(groups, self.chip, schedules, numbers),
+            overlaps=lambda groups: overlaps_of(groups, self.chip, self._given, numbers),
         )
 
     @cached_property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.launches import BORDERS, OWN
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.overlaps import compiled_plan
@@ -68,7 +69,7 @@ def _borders(
     evaluator: Evaluator, target: Target, placement: Placement
 ) -> dict[str, Mapping[str, Mapping[str, int]]]:
     """Layers whose beginning leaves room for something, in order, with the ways to begin."""
-    compiled = compiled_plan(placement, evaluator.groups, target, {})
+    compiled = compiled_plan(placement, evaluator.groups, target, Configuration())
     rooms: dict[str, float] = {}
     choices: dict[str, Mapping[str, Mapping[str, int]]] = {}
     for segment in compiled.executable.npu_segments:

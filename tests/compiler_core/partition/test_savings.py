@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -122,9 +122,9 @@ def test_of_long_models_only_what_is_compared_is_linked(
     def counting(groups: GroupGraph) -> Overlaps:
         shares = overlaps_of(groups, target)
 
-        def counted(placement: Placement) -> Mapping[str, LayerShare]:
+        def counted(placement: Placement, order: Sequence[int] = (), /) -> Mapping[str, LayerShare]:
             linked.append(placement)
-            return shares(placement)
+            return shares(placement, order)
 
         return counted
 
