@@ -5,11 +5,12 @@
 3. Every form of integers throughout that may be the fastest runs whole, by the clock.
 4. The optimum of the costs is judged. Where it loses too much however scales are found, what each
    operator does alone is measured, and the room for noise shrinks until the optimum within it is
-   good enough.
+   good enough with the scales that leave it the least noise; then it grows as far as that lasts.
 5. That optimum, plans near it, float and the fastest forms of integers throughout run whole,
    interleaved by the clock; those of integers with scales found in the first way by which they are
    good enough.
-6. Single operators of the fastest are moved, as long as the clock says that it helps.
+6. Single operators of the fastest are moved, as long as the clock says that it helps; what helps
+   alone is tried together.
 7. What is nearly as fast as the fastest runs once more, longer.
 
 Two plans whose ratio may be 1 are equal; of equal ones the one with less noise is taken. So nothing
@@ -19,6 +20,7 @@ beyond noise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -46,6 +48,11 @@ from compiler_core.units.names import CPU
 
 _ROOMS = (0.6, 0.35, 0.2, 0.1, 0.05, 0.02, 0.005)
 """Noise that plans may have, as shares of what the optimum without a limit has."""
+_MOST_SCHEMES = 3
+"""Ways to find scales by which a plan is judged: those that leave it the least noise. They are
+others than with integers throughout where those destroy what they are judged by."""
+_HALVINGS = 3
+"""Of the gap between a share that is good enough and the next that is not."""
 _MOVED = 16
 """Moves of single operators that are timed together."""
 _ROUNDS = 3
@@ -252,12 +259,38 @@ class PrecisionSearch:
             return None, found
         known = self.proposer.damages
         whole = float_sum(known[name][timed_as(place)] for name, place in plan.places.items())
+        too_much = 1.0
         for share in _ROOMS:
-            self._progress(f"plans of at most {share:.3g} of the noise")
-            plan = self.proposer.best("optimum 1", share * whole)
-            if plan is not None and (found := self._judged(plan)).good:
-                return share * whole, found
+            good = self._within(share, whole)
+            if good is not None:
+                return self._widened(good, share, too_much, whole)
+            too_much = share
         return 0.0, None
+
+    def _within(self, share: float, whole: float) -> VerifiedPlan | None:
+        """The optimum within a share of the noise; ``None`` where it loses too much."""
+        self._progress(f"plans of at most {share:.3g} of the noise")
+        plan = self.proposer.best("optimum 1", share * whole)
+        if plan is None:
+            return None
+        noises = {scheme: self._least_noise(plan.places, scheme)[0] for scheme in self.schemes}
+        best = sorted(self.schemes, key=lambda scheme: noises[scheme])[:_MOST_SCHEMES]
+        found = self._judged(plan, best)
+        return found if found.good else None
+
+    def _widened(
+        self, good: VerifiedPlan, share: float, too_much: float, whole: float
+    ) -> tuple[float, VerifiedPlan]:
+        """The most of the noise that is found between a share that is good enough and one that
+        is not, and its optimum."""
+        for _ in range(_HALVINGS):
+            between = math.sqrt(share * too_much)
+            wider = self._within(between, whole)
+            if wider is None:
+                too_much = between
+            else:
+                good, share = wider, between
+        return share * whole, good
 
     def _graph_of(self, places: Places, scheme: QuantizationScheme) -> Graph:
         return self._meter(scheme).lowered(places) if places else self._graph
@@ -286,12 +319,27 @@ class PrecisionSearch:
             better = [f for f in good if times[f.plan.name].ratio.high < 1.0]
             if not better:
                 break
-            quickest = min(better, key=lambda f: times[f.plan.name].ratio.value)
+            better.sort(key=lambda f: times[f.plan.name].ratio.value)
+            quickest = better[0]
             known = timed[:usual] if best in timed[:usual] else [*timed[:usual], best]
-            again = self._timed([*known, quickest])
+            together = self._together(best, better, number)
+            again = self._timed([*known, quickest, *together])
             timed = [*again, *(f for f in timed[usual:] if f.plan.name != best.plan.name)]
             best = fastest(again)
         return timed
+
+    def _together(
+        self, base: VerifiedPlan, better: Sequence[VerifiedPlan], number: int
+    ) -> list[VerifiedPlan]:
+        """Moves that help alone, made together as long as that is good enough; nothing where it is
+        one move alone."""
+        joined, moves = better[0], 1
+        for move in better[1:]:
+            places = {**joined.plan.places, **_changed(move.plan, base.plan)}
+            plan = self.proposer.given(f"moves together, {number + 1}", places)
+            if (found := self._judged(plan, (base.scheme,))).good:
+                joined, moves = found, moves + 1
+        return [joined] if moves > 1 else []
 
     def _settled(self, timed: Sequence[VerifiedPlan]) -> tuple[VerifiedPlan, list[VerifiedPlan]]:
         """The plan to take, after what is nearly as fast as the fastest has run longer, together
@@ -325,6 +373,16 @@ class PrecisionSearch:
         found.sort()
         tried |= {key for _, key, _ in found[:_MOVED]}
         return [PrecisionPlan(name, dict(key), after) for after, key, name in found[:_MOVED]]
+
+
+def _changed(plan: PrecisionPlan, base: PrecisionPlan) -> dict[str, str]:
+    """Places of operators whose formats are others than in ``base``."""
+    one, other = plan.places, base.places
+    return {
+        name: one.get(name, CPU)
+        for name in dict.fromkeys([*one, *other])
+        if timed_as(one.get(name, CPU)) != timed_as(other.get(name, CPU))
+    }
 
 
 def _plans(found: Sequence[VerifiedPlan]) -> list[PrecisionPlan]:

@@ -26,6 +26,7 @@ from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.affine import AffineType, activation_type, weight_scales
 from compiler_core.quantize.exact import EXACT_FLOAT32, exact_parts
 from compiler_core.quantize.exponents import mean_change
+from compiler_core.quantize.float_weights import keep_float_weights
 from compiler_core.quantize.integer_rewriter import MIDDLE, IntegerRewriter
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme
 from compiler_core.quantize.statistics import TensorRange
@@ -111,7 +112,7 @@ def lower_integers(
         numbers = _numbers(graph, node, ranges, scheme)
         exact.add_exact(node, numbers)
         qdq.add_qdq(node, numbers)
-    return IntegerParts(exact.graph(), qdq.graph())
+    return IntegerParts(exact.graph(), keep_float_weights(qdq.graph()))
 
 
 @dataclass(frozen=True, eq=False)

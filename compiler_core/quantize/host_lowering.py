@@ -16,6 +16,7 @@ import numpy as np
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.affine import AffineType
 from compiler_core.quantize.assemble import usual_shapes
+from compiler_core.quantize.float_weights import keep_float_weights
 from compiler_core.quantize.host_groups import HostGroups
 from compiler_core.quantize.host_tables import LOWEST, table_levels
 from compiler_core.quantize.integer_rewriter import IntegerRewriter
@@ -153,7 +154,9 @@ def _lowered(
         elif node.name not in inside:
             exact.nodes.append(node)
             qdq.nodes.append(node)
-    return replace(part, graph=exact.graph(), qdq=qdq.graph(), planned=part.graph)
+    return replace(
+        part, graph=exact.graph(), qdq=keep_float_weights(qdq.graph()), planned=part.graph
+    )
 
 
 class _HostRewriter(IntegerRewriter):

@@ -32,6 +32,7 @@ from compiler_core.quantize.affine import (
     weight_scales,
 )
 from compiler_core.quantize.exponents import Granularity, mean_change
+from compiler_core.quantize.float_weights import keep_float_weights
 from compiler_core.quantize.integer_rewriter import MIDDLE, IntegerRewriter
 from compiler_core.quantize.joined_scales import joined_integers
 from compiler_core.quantize.precisions import (
@@ -86,7 +87,7 @@ def lower_precisions(
             work.add_blocks(node, precision)
         else:
             work.add_half(node, precision)
-    return work.graph()
+    return keep_float_weights(work.graph())
 
 
 class _PrecisionRewriter(IntegerRewriter):

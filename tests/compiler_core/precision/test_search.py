@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.precision.clock_timer import ClockTimer
 from compiler_core.precision.explained import explained
 from compiler_core.precision.full_forms import full_forms
-from compiler_core.precision.parts import neighbours, part_inputs, parts_of
+from compiler_core.precision.parts import PartKey, neighbours, part_inputs, parts_of
 from compiler_core.precision.proposals import (
     ALL_DYNAMIC,
     FLOAT,
@@ -39,7 +39,7 @@ from compiler_core.quantize.precisions import (
     with_rounding,
 )
 from compiler_core.quantize.profile import Profile, profile_model
-from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
 from compiler_core.units.names import CPU
 from tests.rule_timer import RuleTimer, graph_us
 
@@ -357,3 +357,71 @@ def test_what_was_not_kept_costs_what_is_like_it(known: Known) -> None:
         assert total is not None
         assert total < table.total_us({})  # type: ignore[operator]
     assert table.total_us({model.graph.nodes[0].name: "cpu:w8b32"}) is None
+
+
+class Misled(RuleTimer):
+    """Single operators seem to take a little more on integers; whole models take less."""
+
+    def times_us(self, parts: Mapping[PartKey, Callable[[], Graph]]) -> Mapping[PartKey, float]:
+        return {
+            key: 10.1 if "int8" in {known.dtype for known in make().types.values()} else 10.0
+            for key, make in parts.items()
+        }
+
+
+def test_moves_that_help_are_made_together(synthetic: ModuleType, tmp_path: Path) -> None:
+    graph = load_model(synthetic.write("residual", tmp_path)).graph
+    profile = profile_model(graph, synthetic.samples("residual", 8))
+    timer = Misled()
+    most = 3
+    search = PrecisionSearch(graph, profile, timer, timer, lambda places, _s: len(places) <= most)
+    found = search.choose()
+    together = [plan for plan in found.verified if plan.plan.name.startswith("moves together")]
+    assert together
+    assert all(plan.good for plan in together)
+    assert len(found.chosen.plan.places) == most
+    assert found.chosen.timed.ratio.value <= min(
+        p.timed.ratio.value for p in found.verified if p.good
+    )
+
+
+def test_the_room_is_as_wide_as_the_limit_lets_it_be(known: Known) -> None:
+    model, profile = known
+    timer = RuleTimer()
+    search = PrecisionSearch(model.graph, profile, timer, timer, lambda places, _s: within(places))
+
+    def noise(places: Mapping[str, str]) -> float:
+        damages = search.proposer.damages
+        return sum(damages[name].get(timed_as(place), 0.0) for name, place in places.items())
+
+    whole = noise(search.proposer.best("optimum", None).places)  # type: ignore[union-attr]
+
+    def within(places: Mapping[str, str]) -> bool:
+        return noise(places) <= 0.5 * whole
+
+    found = search.choose()
+    assert found.room is not None
+    assert 0.45 * whole < found.room < 0.6 * whole
+
+
+def test_scales_are_found_in_the_way_that_suits_the_plan(known: Known) -> None:
+    """Where integers throughout destroy all, they do not tell which way is the best."""
+    model, profile = known
+    timer = RuleTimer()
+    suits = QuantizationScheme(activation_range=RangeMethod.MAX, bias_correction=True)
+    search = PrecisionSearch(
+        model.graph, profile, timer, timer, lambda places, s: s == suits and len(places) <= 2
+    )
+    meter = search._least_noise
+
+    def noise(
+        places: Mapping[str, str], scheme: QuantizationScheme
+    ) -> tuple[float, dict[str, str]]:
+        whole, rounded = meter(places, scheme)
+        few = len(places) <= 2
+        return (whole / 1e6 if few and scheme == suits else whole), rounded
+
+    search._least_noise = noise  # type: ignore[method-assign]
+    found = search.choose()
+    assert found.scheme == suits
+    assert 0 < len(found.chosen.plan.places) <= 2
