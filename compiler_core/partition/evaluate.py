@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler_core.partition.costs import ON_CPU_FORM
+from compiler_core.partition.layer_shares import LayerShare
 from compiler_core.partition.live_bytes import peak_bytes
 from compiler_core.partition.placed_jobs import JoinedJobs, PlacedJobs
 from compiler_core.partition.placement_costs import PlacementCosts
@@ -140,9 +141,22 @@ class Evaluator(PlacementCosts):
             priorities.append(-rank)
         return priorities
 
-    def evaluate(self, placement: Placement, order: Sequence[int] | None = None) -> Evaluation:
-        """Everything about a placement."""
-        shares = self.overlaps(placement, order or ()) if self.overlaps else {}
+    def evaluate(
+        self,
+        placement: Placement,
+        order: Sequence[int] | None = None,
+        shares: Mapping[str, LayerShare] | None = None,
+    ) -> Evaluation:
+        """Everything about a placement.
+
+        Args:
+            placement: Of the groups.
+            order: Groups of highest priority first.
+            shares: What layers take of their programs, by launch, where that is known; else as
+                :attr:`overlaps` finds it.
+        """
+        if shares is None:
+            shares = self.overlaps(placement, order or ()) if self.overlaps else {}
         if shares:
             built = PlacedJobs(self, placement)
             built.build()

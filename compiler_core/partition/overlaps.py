@@ -73,6 +73,23 @@ def _shares(compiled: CompiledModel) -> Mapping[str, LayerShare]:
     return found
 
 
+def linked_shares(
+    source: QuantizedModel, given: Configuration, target: Target
+) -> Mapping[str, LayerShare]:
+    """Shares of the layers of a model with its own numbers, by the name of the launch.
+
+    Args:
+        source: Quantized under its plan.
+        given: As of :func:`overlaps_of`.
+        target: The machine.
+    """
+    planned = source.configuration
+    fitting = _fitting(given, source.quantized, planned.plan, target)
+    configuration = replace(fitting, plan=planned.plan, order=planned.order)
+    compiled = compile_model(replace(source, configuration=configuration), target, verifies=False)
+    return _shares(compiled)
+
+
 def compiled_plan(
     placement: Placement,
     groups: GroupGraph,

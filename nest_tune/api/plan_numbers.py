@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from compiler_core.compile.sources import FloatModel, quantize_model
+from compiler_core.compile.sources import FloatModel, QuantizedModel, quantize_model
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.partition.groups import build_groups
+from compiler_core.partition.layer_shares import LayerShare
+from compiler_core.partition.overlaps import linked_shares
 from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.quantize.profile import Profile
 from compiler_core.targets.integer_units import integer_units, target_arithmetic
 from compiler_core.targets.target import Target
 from nest_tune.api.values import Arrays, Progress
@@ -15,39 +20,72 @@ from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
 
 
-def planned_numbers(
-    source: FloatModel,
-    given: Configuration,
-    target: Target,
-    samples: Arrays,
-    progress: Progress,
-) -> QuantizedGraph | None:
-    """A model quantized as ``compile`` does it, with everything on the NPU that can run there.
+@dataclass(frozen=True, eq=False)
+class PlanNumbers:
+    """A model with calibration data, quantized as ``compile`` does it under one plan or another.
 
-    Args:
+    Attributes:
         source: The model.
-        given: Its scheme, where it has one; the plan is none of it.
+        given: Its scheme, where it has one, and what is decided of programs.
         target: The machine.
         samples: Calibration data.
         progress: Told what is being done.
-
-    Returns:
-        ``None`` where several units hold integers: each has numbers of its own.
-
-    Raises:
-        InputError: The samples do not fit the model.
     """
-    if len(integer_units(target)) > 1:
-        return None
-    arithmetic = target_arithmetic(target)
-    places = build_groups(source.graph, arithmetic).untuned
-    open_ = replace(given, plan=dict(places), schedules={})
-    size = open_.scheme.quantization().calibration
-    profile = stored_profile(
-        source.graph,
-        samples,
-        [size] if isinstance(size, int) else [],
-        progress=lambda done, total: progress(f"calibrating: {done} of {total} samples"),
-    )
-    decided = with_default_scheme(open_, source, profile, arithmetic=arithmetic, progress=progress)
-    return quantize_model(source, decided, profile, arithmetic=arithmetic).quantized
+
+    source: FloatModel
+    given: Configuration
+    target: Target
+    samples: Arrays
+    progress: Progress
+
+    def everywhere(self) -> QuantizedGraph | None:
+        """With everything on the NPU that can run there: what searches go by.
+
+        Returns:
+            ``None`` where several units hold integers: each has numbers of its own.
+
+        Raises:
+            InputError: The samples do not fit the model.
+        """
+        if len(integer_units(self.target)) > 1:
+            return None
+        places = build_groups(self.source.graph, target_arithmetic(self.target)).untuned
+        return self._quantized(replace(self.given, plan=dict(places)), is_pinned=True).quantized
+
+    def of_plan(self, planned: Configuration, *, is_pinned: bool) -> QuantizedModel:
+        """As the package of a plan has them.
+
+        Args:
+            planned: With the plan.
+            is_pinned: Whether somebody decided it, so that nothing leaves its unit.
+
+        Raises:
+            InputError: The plan or the samples do not fit the model.
+        """
+        return self._quantized(planned, is_pinned=is_pinned)
+
+    def shares(self, quantized: QuantizedModel) -> Mapping[str, LayerShare]:
+        """What layers take of the programs of a package, by the name of the launch."""
+        return linked_shares(quantized, self.given, self.target)
+
+    def _quantized(self, planned: Configuration, *, is_pinned: bool) -> QuantizedModel:
+        arithmetic = target_arithmetic(self.target)
+        decided = with_default_scheme(
+            replace(planned, schedules={}),
+            self.source,
+            self._profile,
+            arithmetic=arithmetic,
+            progress=self.progress,
+            pinned=is_pinned,
+        )
+        return quantize_model(self.source, decided, self._profile, arithmetic=arithmetic)
+
+    @cached_property
+    def _profile(self) -> Profile:
+        size = self.given.scheme.quantization().calibration
+        return stored_profile(
+            self.source.graph,
+            self.samples,
+            [size] if isinstance(size, int) else [],
+            progress=lambda done, total: self.progress(f"calibrating: {done} of {total} samples"),
+        )

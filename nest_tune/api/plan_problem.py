@@ -12,23 +12,31 @@ from compiler_core.configuration.configuration import Configuration, Subject, re
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import write_atomically
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.best import check_subjects, complete, find_best, prepare, untuned
-from compiler_core.partition.evaluate import Evaluator
+from compiler_core.partition.best import check_subjects, find_best, prepare
+from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import build_groups
-from compiler_core.partition.legal import misfits
 from compiler_core.partition.overlaps import overlaps_of
 from compiler_core.partition.plan import Plan, plan_text, read_plan
-from compiler_core.partition.resolve import IllegalPlanError, resolve_plan
+from compiler_core.partition.resolve import IllegalPlanError, plan_of, resolve_plan
 from compiler_core.partition.shared_operators import SharedPlan, of_whole, without_shares
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
+from compiler_core.targets.places import Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs, host_measuring
 from nest_tune.api.asked import PlanSettings
-from nest_tune.api.plan_numbers import planned_numbers
+from nest_tune.api.packaged_plans import PackagedPlan, packaged_best, packaged_plan
+from nest_tune.api.plan_numbers import PlanNumbers
 from nest_tune.api.planned_models import BestPlanned, CheckedPlan, MeasuredModel, PlannedModel
-from nest_tune.api.values import Model, PathName, Progress, loaded_model, samples_of
+from nest_tune.api.values import (
+    Model,
+    PathName,
+    Progress,
+    check_calibration,
+    loaded_model,
+    samples_of,
+)
 from nest_tune.setting import settled
 
 
@@ -115,12 +123,47 @@ class PlanProblem:
         )
 
     @cached_property
-    def _numbers(self) -> QuantizedGraph | None:
-        """Of the model, where there are samples to find them by."""
+    def _own(self) -> PlanNumbers | None:
+        """The model's numbers, where there are samples to find them by."""
         if self._calibration is None:
             return None
         samples = samples_of(self._calibration, self._source.graph)
-        return planned_numbers(self._source, self._given, self.chip, samples, self._progress)
+        check_calibration(samples, self._source.graph, self._calibration)
+        return PlanNumbers(self._source, self._given, self.chip, samples, self._progress)
+
+    @cached_property
+    def _numbers(self) -> QuantizedGraph | None:
+        """Those that searches go by."""
+        return None if self._own is None else self._own.everywhere()
+
+    def packaged(self, plan: Plan | None, evaluator: Evaluator | None = None) -> PackagedPlan:
+        """A plan as a compile takes it; the one of a compile without where there is none.
+
+        Args:
+            plan: Of the model.
+            evaluator: Costs of its graph, where they are known.
+        """
+        return packaged_plan(
+            plan,
+            self._configuration,
+            self._source,
+            self.chip,
+            self.evaluator_of if evaluator is None else lambda _: evaluator,
+            self._progress,
+        )
+
+    @property
+    def _configuration(self) -> Configuration:
+        """What was given; its plan where that is for this model and target."""
+        given = self._given
+        pairs = (given.model, self.model), (given.target, self.target)
+        if all(made_for.digest in ("", own.digest) for made_for, own in pairs):
+            return given
+        return replace(given, plan={}, order=())
+
+    def evaluated(self, packaged: PackagedPlan) -> Evaluation:
+        """What the package of a plan takes, with the model's numbers where there are samples."""
+        return packaged.evaluation(self._own)
 
     def read(self, plan: PathName | None) -> SharedPlan:
         """A plan from a file, made for this model and target or for any; one that says nothing
@@ -134,15 +177,15 @@ class PlanProblem:
     def show(self, plan: PathName | None = None) -> PlannedModel:
         """A plan, or that of a compile without one."""
         self.require_npu()
-        given = self.read(plan)
-        evaluator = self.evaluator_of(given.graph)
-        if plan is None:
-            placement, order = untuned(evaluator), None
-        else:
-            resolved = resolve_plan(given.plan, evaluator.groups, self.chip.places)
-            placement, order = complete(evaluator, resolved), resolved.order
-        evaluation = evaluator.evaluate(placement, order)
-        return PlannedModel(self.model, self.target, evaluator, evaluation, self.is_exact, given)
+        packaged = self.packaged(None if plan is None else read_plan(Path(plan)))
+        return PlannedModel(
+            self.model,
+            self.target,
+            packaged.evaluator,
+            self.evaluated(packaged),
+            self.is_exact,
+            packaged.shared,
+        )
 
     def check(self, plan: PathName, fix: PathName | None = None) -> CheckedPlan:
         """A plan, held against the target; see :func:`~nest_tune.api.planning.check_plan`."""
@@ -157,18 +200,18 @@ class PlanProblem:
                 write_atomically(Path(fix), lambda stream: stream.write(text))
                 self._progress(f"nearest legal plan: {fix}")
             raise
-        evaluator = self.evaluator_of(given.graph)
-        placement = complete(evaluator, resolved)
+        packaged = self.packaged(read_plan(Path(plan)))
+        own = packaged.evaluator.groups.groups
         return CheckedPlan(
             self.model,
             self.target,
-            evaluator,
-            evaluator.evaluate(placement, resolved.order),
+            packaged.evaluator,
+            self.evaluated(packaged),
             self.is_exact,
-            given,
+            packaged.shared,
             len(resolved.pins),
             len(groups.groups) - len(resolved.pins),
-            {groups.groups[g].name: why for g, why in misfits(evaluator, placement).items()},
+            {own[g].name: why for g, why in packaged.left_on_cpu.items()},
         )
 
     def best(
@@ -179,9 +222,20 @@ class PlanProblem:
         evaluator = self.evaluator_of(given.graph)
         pins = resolve_plan(given.plan, evaluator.groups, self.chip.places).pins
         found = find_best(evaluator, pins=pins, time_limit_s=time_limit_s)
+        if self._own is not None:
+            found = packaged_best(
+                found, lambda item: self.evaluated(self.placed(given, evaluator, item))
+            )
         return BestPlanned(
             self.model, self.target, evaluator, found.evaluation, self.is_exact, given, found
         )
+
+    def placed(
+        self, shared: SharedPlan, evaluator: Evaluator, placement: Placement
+    ) -> PackagedPlan:
+        """A placement of the groups of a graph as a compile takes it."""
+        plan = plan_of(placement, evaluator.groups, evaluator.costs.places)
+        return self.packaged(of_whole(plan, shared), evaluator)
 
     def measure(self) -> MeasuredModel:
         """The model on this machine, where the target is that."""

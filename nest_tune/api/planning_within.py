@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Unpack
 
 from compiler_core.errors import InputError
-from compiler_core.partition.best import complete
 from compiler_core.partition.plan import Plan
-from compiler_core.partition.resolve import resolve_plan
 from compiler_core.partition.shared_operators import without_shares
 from compiler_core.quantize.unit_arithmetics import unit_arithmetics
 from compiler_core.targets.integer_units import target_arithmetic
@@ -63,13 +61,13 @@ def plan_within(problem: PlanProblem, most_damage: float) -> LimitedPlanned:
         plan = Plan(space.assignment(point), model=problem.model, target=problem.target)
         given = without_shares(plan, graph, target_arithmetic(chip))
         own = problem.evaluator_of(given.graph)
-        resolved = resolve_plan(given.plan, own.groups, chip.places)
+        packaged = problem.packaged(plan, own)
         timed.append(
             LimitedPlanned(
                 problem.model,
                 problem.target,
                 own,
-                own.evaluate(complete(own, resolved), resolved.order),
+                problem.evaluated(packaged),
                 problem.is_exact,
                 given,
                 damage,

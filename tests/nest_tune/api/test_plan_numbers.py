@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from types import ModuleType
 
 import pytest
 
 import nest_tune
+from compiler_core.compile.sources import load_model, noise_samples
+from compiler_core.configuration.configuration import configuration_text
+from compiler_core.partition.best import prepare
+from compiler_core.partition.legal import misfits
+from compiler_core.partition.plan import Plan, plan_text
+from compiler_core.partition.resolve import plan_of
+from compiler_core.targets.load import load_target
+from tests.compiler_core.partition.test_linked_plans import DepthwiseNetwork
 
 
 def scaled(synthetic: ModuleType, seed: int) -> bytes:
@@ -57,3 +66,62 @@ def test_a_plan_with_samples_takes_what_its_package_takes(
     if name == "scaled":  # a stand-in cannot know the shift of the residual
         rough = nest_tune.show_plan(path, "vta")
         assert rough.evaluation.npu_cycles != shown.evaluation.npu_cycles
+
+
+def drawn_plan(model: Path, target: str, draw: Random, *, is_partial: bool) -> Path | None:
+    """A random plan that a compile can lay out, of all groups or of some."""
+    graph, chip = load_model(model).graph, load_target(target)
+    rough = prepare(graph, chip, packaged=True)
+    placement = tuple(map(draw.choice, rough.choices))
+    if misfits(rough, placement):
+        return None
+    named = plan_of(placement, rough.groups, chip.places).units
+    units = {n: unit for n, unit in named.items() if not is_partial or draw.random() < 0.6}
+    path = model.with_suffix(".plan.toml")
+    path.write_text(plan_text(Plan(units)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("target", "seed"),
+    [
+        # Numbers of borders, places of what a plan leaves open, layers left in float.
+        *(("vta", 3), ("vta-int4", 3), ("vta-duo", 5)),
+        *(
+            pytest.param(target, seed, marks=pytest.mark.slow)
+            for target in ("vta", "vta-x4", "vta-duo", "vta-int4", "vta-pynq", "aim-gddr6")
+            for seed in range(10, 18)
+        ),
+    ],
+)
+def test_any_plan_with_samples_takes_what_its_package_takes(
+    target: str, seed: int, tmp_path: Path
+) -> None:
+    draw, model = Random(seed), tmp_path / "m.onnx"
+    model.write_bytes(DepthwiseNetwork(seed).grow(10, newest=0.5))
+    samples = noise_samples(load_model(model).graph, 12)
+    plans = [None, *(drawn_plan(model, target, draw, is_partial=some) for some in (False, True))]
+    for plan in plans:
+        shown = nest_tune.show_plan(model, target, plan, calibration=samples)
+        built = nest_tune.compile(model, target, tmp_path / "p", plan=plan, calibration=samples)
+        assert shown.latency_ms == pytest.approx(built.metrics.latency_ms, abs=1e-8), plan
+        assert shown.evaluation.npu_cycles == built.metrics.npu_cycles
+        assert shown.evaluation.launches == built.metrics.launches
+
+
+def test_the_best_plan_with_samples_and_a_configuration_are_as_their_packages(
+    synthetic: ModuleType, tmp_path: Path
+) -> None:
+    model, plan, lock = (tmp_path / name for name in ("m.onnx", "best.toml", "config.toml"))
+    model.write_bytes(scaled(synthetic, 3))
+    noise = synthetic.np.random.default_rng(4).standard_normal((16, 16, 6, 6))
+    samples = {"x": noise.astype(synthetic.np.float32)}
+    best = nest_tune.best_plan(model, "vta-x2", calibration=samples)
+    best.write_plan(plan)
+    built = nest_tune.compile(model, "vta-x2", tmp_path / "p", plan=plan, calibration=samples)
+    assert best.latency_ms == pytest.approx(built.metrics.latency_ms, abs=1e-8)
+    assert all(best.latency_ms <= item.latency_ms for item in best.found.baselines.values())
+    lock.write_text(configuration_text(built.configuration))
+    again = nest_tune.show_plan(model, "vta-x2", config=lock, calibration=samples)
+    assert again.units == best.units
+    assert again.latency_ms == pytest.approx(built.metrics.latency_ms, abs=1e-8)
