@@ -41,3 +41,9 @@ class Recent(Generic[Value]):
             while self._weight > self._most and len(self._held) > 1:
                 _, (_, oldest) = self._held.popitem(last=False)
                 self._weight -= oldest
+
+    def drop(self, key: Hashable) -> None:
+        """Holds the value of a key no longer."""
+        with self._lock:
+            found = self._held.pop(key, None)
+            self._weight -= found[1] if found else 0

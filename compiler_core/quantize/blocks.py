@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.quantize.kept_results import kept
+
 _BLOCK = 1 << 22
 """Weights at a time."""
 _EXACT_POWER = 1022
@@ -42,6 +44,7 @@ def scaled(values: npt.NDArray[np.float64], exponents: Exponents) -> npt.NDArray
     return np.asarray(values * np.ldexp(1.0, exponents))
 
 
+@kept
 def rounded(weight: Reals, exponents: Exponents, levels: int) -> Integers:
     """``weight * 2**exponent`` as integers up to ``levels``.
 
@@ -58,6 +61,7 @@ def rounded(weight: Reals, exponents: Exponents, levels: int) -> Integers:
     return result
 
 
+@kept
 def lost_taps(weight: Reals, integers: Integers, exponents: Exponents) -> npt.NDArray[np.float64]:
     """What rounding takes from the weights, summed over each kernel: ``float64[O, I / groups]``.
 
@@ -74,6 +78,7 @@ def lost_taps(weight: Reals, integers: Integers, exponents: Exponents) -> npt.ND
     return taps
 
 
+@kept
 def signed_sums(
     weight: npt.NDArray[np.int8],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

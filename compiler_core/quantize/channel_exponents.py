@@ -20,6 +20,7 @@ from compiler_core.quantize.blocks import (
     scaled,
     signed_sums,
 )
+from compiler_core.quantize.kept_results import kept
 from compiler_core.quantize.skeleton import INT8_LEVELS, ConvStep
 
 MAX_SHIFT = 31
@@ -31,6 +32,7 @@ _Floats = npt.NDArray[np.float64]
 _Integers = npt.NDArray[np.int64]
 
 
+@kept
 def fitting_channel_exponents(weight: Reals, levels: int = INT8_LEVELS) -> _Integers:
     """The finest exponent per channel at which nothing is clipped.
 
@@ -46,6 +48,7 @@ def fitting_channel_exponents(weight: Reals, levels: int = INT8_LEVELS) -> _Inte
     return np.where(largest > 0, found, 0).astype(np.int64)
 
 
+@kept
 def least_error_channel_exponents(
     weight: Reals, most_clipping: int, levels: int = INT8_LEVELS
 ) -> _Integers:

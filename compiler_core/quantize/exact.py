@@ -18,6 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from compiler_core.quantize.blocks import signed_sums
 from compiler_core.quantize.ir import (
     IntegerConcat,
     IntegerConv,
@@ -27,6 +28,7 @@ from compiler_core.quantize.ir import (
     IntegerTranspose,
     QuantizedTensor,
 )
+from compiler_core.quantize.kept_results import kept
 
 EXACT_FLOAT32 = 2**24
 _OPSET = 17
@@ -55,6 +57,7 @@ def exact_model(
     return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
 
 
+@kept
 def exact_parts(
     weight: npt.NDArray[np.int8], magnitude: int, limit: int = EXACT_FLOAT32
 ) -> list[npt.NDArray[np.int8]]:
@@ -136,8 +139,8 @@ class _Writer:
         shifts = right_shifts(operator)
         half = np.where(shifts > 0, 1 << np.maximum(shifts - 1, 0), 0)
         bias = operator.bias.astype(np.int64) + half
-        flat = np.abs(operator.weight.astype(np.int64)).reshape(len(bias), -1)
-        bound = int((flat.sum(axis=1) * magnitude + np.abs(bias) + half).max(initial=0))
+        positive, negative = signed_sums(operator.weight)
+        bound = int(((positive - negative) * magnitude + np.abs(bias) + half).max(initial=0))
         if operator.residual is not None:
             bound += self._bound(operator.residual) << operator.residual_shift
         if bound < EXACT_FLOAT32:

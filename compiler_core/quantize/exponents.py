@@ -41,6 +41,7 @@ from compiler_core.quantize.fitting import (
     UnfitError,
     unbounded_exponent,
 )
+from compiler_core.quantize.kept_results import kept
 from compiler_core.quantize.magnitudes import NO_MAGNITUDES, least_error_exponent
 from compiler_core.quantize.skeleton import (
     INT8_LEVELS,
@@ -90,6 +91,7 @@ MOST_CLIPPING = 3
 """Least-error scales cut the largest magnitude to an eighth at most."""
 
 
+@kept
 def weight_exponent(weight: Reals, choice: RangeChoice, levels: int = INT8_LEVELS) -> int:
     """The exponent of a weight tensor that is not all zero; its integers are up to ``levels``."""
     fitting = fitting_exponent(largest_magnitude(weight), levels)

@@ -33,6 +33,7 @@ from compiler_core.quantize.reconstruction import (
     reconstruction_work,
 )
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
+from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.text import quantized_digest
 from compiler_core.quantize.unit_arithmetics import Computing
@@ -41,6 +42,13 @@ _GAIN = 0.5
 """A rung that is not good enough replaces an earlier one if it falls short by that much less."""
 _MOST_WORK = 1 << 38
 """Multiplications that GPTQ may take, about."""
+_MOST_MEASURED = 1 << 37
+"""Work of all rungs before GPTQ: those that would be beyond it are left out, but for the first
+two."""
+_ALWAYS = 2
+_NODE_WORK, _WEIGHT_WORK, _RUNS_WORK = 1 << 21, 1 << 7, 4
+"""Multiplications of fitted weights that take as long as quantizing a node, and a weight; and
+multiplications of a run that take as long as one."""
 
 FIRST = "weights per tensor"
 _CHANNEL = QuantizationScheme(granularity=Granularity.CHANNEL)
@@ -170,8 +178,11 @@ class _Climb:
 
     def choice(self) -> Choice:
         """The first rung that is good enough, or the best of all."""
-        for name, scheme in RUNGS.items():
-            if self._is_enough(name, scheme):
+        work = self._measuring_work()
+        for number, (name, scheme) in enumerate(RUNGS.items()):
+            if number >= _ALWAYS and (number + 1) * work > _MOST_MEASURED:
+                self._rungs[name] = Rung("left out: measuring it takes too long for a default")
+            elif self._is_enough(name, scheme):
                 return self._taken(self._measured[-1], good_enough=True)
         if not self._measured:
             return self._blind()
@@ -186,6 +197,18 @@ class _Climb:
             if self._holds_for_others(name, rounded):
                 return self._taken(self._measured[-1], good_enough=True)
         return self._taken(_best(self._measured), good_enough=False)
+
+    def _measuring_work(self) -> int:
+        """What applying a scheme and measuring it take, about."""
+        graph, nodes = self._graph, len(self._graph.nodes)
+        weights = sum(
+            graph.constants[name].size
+            for node in graph.nodes
+            for name in node.inputs
+            if name in graph.constants
+        )
+        macs = sum(layer_macs(graph).values()) * self._meter.samples
+        return macs // _RUNS_WORK + nodes * _NODE_WORK + weights * _WEIGHT_WORK
 
     def _holds_for_others(self, name: str, scheme: QuantizationScheme) -> bool:
         """Whether weights fitted to every other run do for those between, too; where they do not,

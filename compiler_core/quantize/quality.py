@@ -23,7 +23,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, choose, join, model_batch, runs
 from compiler_core.graph.session import FloatSession
 from compiler_core.graph.work import tensor_bytes
-from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.selections import exposing, selected
 from compiler_core.quantize.sensitivity import layer_macs
@@ -125,11 +125,8 @@ class QualityMeter:
         """
         if not self.expected:
             return ()
-        shown = exposing(quantized, self._shown)
-        executor = ReferenceExecutor(shown or quantized, threads=self._threads)
-        results = executor.run(self._samples)
-        names = [name for name in self.expected if name in results]
-        found = stacked(self._graph, results, names, self.samples)
+        found = self.expected if _is_float(quantized, self._graph) else self._found(quantized)
+        names = [name for name in self.expected if name in found]
         measured = {}
         for name in names:
             judge, theirs = self._judges[name], self.expected[name]
@@ -137,6 +134,13 @@ class QualityMeter:
             if quality is not None:
                 measured[name] = quality
         return tuple(self._with_before(measured))
+
+    def _found(self, quantized: QuantizedGraph) -> dict[str, _Array]:
+        shown = exposing(quantized, self._shown)
+        executor = ReferenceExecutor(shown or quantized, threads=self._threads)
+        results = executor.run(self._samples)
+        names = [name for name in self.expected if name in results]
+        return dict(stacked(self._graph, results, names, self.samples))
 
     def _with_before(self, measured: Mapping[str, OutputQuality]) -> Iterator[OutputQuality]:
         """The outputs with what selections before them read; that alone where an output has no
@@ -163,6 +167,17 @@ def measured_runs(graph: Graph, count: int) -> list[int]:
     held = sum(tensor_bytes(graph.types.get(name)) or 0 for name in graph.outputs)
     used = min(most, max(1, wanted // batch), max(1, _OUTPUT_BYTES // max(1, held)))
     return [number * most // used for number in range(used)]
+
+
+def _is_float(quantized: QuantizedGraph, graph: Graph) -> bool:
+    """Whether all that a quantized graph runs are the nodes of the float graph as they are."""
+    own = {id(node) for node in graph.nodes}
+    return quantized.source is graph and all(
+        isinstance(segment, FloatSegment)
+        and segment.number is None
+        and all(id(node) in own for node in segment.graph.nodes)
+        for segment in quantized.segments
+    )
 
 
 def output_quality(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf, isfinite
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +78,19 @@ class TensorRange:
 TensorRange.UNBOUNDED = TensorRange(-inf, inf)
 
 
+_NARROW = 16
+"""Channels of a last axis up to which each is looked at alone: NumPy takes 50 times as long for a
+narrow last axis as for a long one."""
+
+
+def _extremes(value: npt.NDArray[np.floating], axis: int, function: Any) -> Floats:
+    """Smallest or largest value per channel."""
+    if axis == value.ndim - 1 and value.shape[axis] <= _NARROW:
+        return np.array([function(part) for part in np.moveaxis(value, axis, 0)], np.float64)
+    others = tuple(other for other in range(value.ndim) if other != axis)
+    return np.asarray(function(value, axis=others), np.float64)
+
+
 class RunningStatistics:
     """Statistics of one tensor over batches: a fixed amount of memory.
 
@@ -114,8 +127,7 @@ class RunningStatistics:
 
     def _add_channels(self, axis: int, value: npt.NDArray[np.floating]) -> None:
         others = tuple(other for other in range(value.ndim) if other != axis)
-        low = value.min(axis=others).astype(np.float64)
-        high = value.max(axis=others).astype(np.float64)
+        low, high = (_extremes(value, axis, function) for function in (np.min, np.max))
         # float32 sums over one sample's pixels, float64 over samples: accurate and fast.
         inner = tuple(other for other in others if other)
         with np.errstate(over="ignore"):

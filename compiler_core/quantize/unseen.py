@@ -15,6 +15,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import choose
 from compiler_core.quantize.apply import apply_scheme
+from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.behind_selections import measure_plan
 from compiler_core.quantize.good_enough import reason_against, shortfall
 from compiler_core.quantize.ir import QuantizedGraph
@@ -52,7 +53,7 @@ def reason_unseen(
         Nothing where it is good enough, or nearly so; or where that cannot be told.
     """
     size, samples = CalibrationSize.HALF, profile.first()
-    if samples is None:
+    if samples is None or all(place == CPU for place in assignment.values()):
         return ""
     used = size.samples(profile.samples, profile.batch) // profile.batch
     runs = profile.samples // profile.batch

@@ -46,6 +46,8 @@ SAID = (
     Said("quantization.md", "the calibration data (up to {} samples", str(quality.MOST_SAMPLES)),
     Said("quantization.md", "it would take more than {} multiplications",
          power(ladder._MOST_WORK)),
+    Said("quantization.md", "more than {} units of work those at the end are left out",
+         power(ladder._MOST_MEASURED)),
     Said("lowering.md", "where that takes at most {} % more loads",
          str(round(100 * (slots.MOST_LOADS - 1)))),
     Said("how-it-searches.md", "trained after every batch up to {} measurements",

@@ -104,10 +104,11 @@ def _frozen(value: Any) -> str:
 
 def _numbers(work: Rewriter, node: Node) -> Hashable:
     """What the constants among a node's inputs hold, bit by bit."""
-    return tuple(_content(work.constants[name]) for name in node.inputs if name in work.constants)
+    return tuple(content(work.constants[name]) for name in node.inputs if name in work.constants)
 
 
-def _content(array: np.ndarray[Any, Any]) -> Hashable:
+def content(array: np.ndarray[Any, Any]) -> Hashable:
+    """What an array holds, bit by bit."""
     if array.dtype == object or array.dtype.kind in "US":
         return repr(array.tolist())
     return hashlib.sha256(array.tobytes()).digest()

@@ -15,6 +15,7 @@ from compiler_core.graph.passes.constant_folding import ConstantFolding
 from compiler_core.graph.passes.dead_code import DeadCode
 from compiler_core.graph.passes.dense import DenseForming
 from compiler_core.graph.passes.einsum import EinsumProducts
+from compiler_core.graph.passes.equal_constants import EqualConstants
 from compiler_core.graph.passes.explicit_windows import ExplicitWindows
 from compiler_core.graph.passes.global_pooling import GlobalPooling
 from compiler_core.graph.passes.half_precision import HalfToFloat
@@ -92,7 +93,7 @@ def simplify(graph: Graph) -> Graph:
         graph = _fold(fixed)
     for late in LATE:
         graph = late.apply(graph)
-    return run_passes(graph, FOLDING)
+    return EqualConstants().apply(run_passes(graph, FOLDING))
 
 
 def _fold(graph: Graph) -> Graph:

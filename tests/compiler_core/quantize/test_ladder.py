@@ -134,3 +134,19 @@ def test_where_nothing_can_be_measured_the_first_rung_is_taken_and_it_is_said(
     assert found.quality is None
     assert not found.ladder.good_enough
     assert found.ladder.rungs[FIRST].outcome == "not measured: outputs differ in shape"
+
+
+def test_rungs_beyond_the_bound_of_work_are_left_out_and_it_is_said(plain, monkeypatch) -> None:
+    graph = network(plain, scale=1e-4, offset=100.0)
+    whole, _ = climbed(graph)
+    assert not whole.ladder.good_enough
+    monkeypatch.setattr("compiler_core.quantize.ladder._MOST_MEASURED", 4 * 4 * (1 << 21))
+    found, _ = climbed(graph)
+    told = [name for name, rung in found.ladder.rungs.items() if "too long" in rung.outcome]
+    assert told
+    assert told == list(RUNGS)[-len(told) :]
+    assert list(found.ladder.rungs)[:2] == list(RUNGS)[:2]
+    monkeypatch.setattr("compiler_core.quantize.ladder._MOST_MEASURED", 0)
+    found, _ = climbed(graph)
+    measured = [name for name in RUNGS if found.ladder.rungs[name].quality is not None]
+    assert measured == list(RUNGS)[:2]

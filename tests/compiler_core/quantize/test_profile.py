@@ -46,6 +46,20 @@ def test_sums_of_masks_do_not_overflow():
     assert mean == pytest.approx([0, np.finfo(np.float32).min, 0])
 
 
+@pytest.mark.parametrize("shape", [(5, 4), (3, 7, 2), (2, 3, 4, 16), (2, 3, 40), (2, 5, 4, 4)])
+def test_extremes_of_channels_are_the_same_however_they_are_found(shape):
+    for axis in range(1, len(shape)):
+        running = RunningStatistics((axis,))
+        value = random(*shape, seed=axis)
+        running.add(value)
+        running.add(-value)
+        found = running.snapshot().channels[axis]
+        others = tuple(other for other in range(len(shape)) if other != axis)
+        most = np.abs(value).max(axis=others)
+        np.testing.assert_array_equal(found.low, -most)
+        np.testing.assert_array_equal(found.high, most)
+
+
 def test_statistics_of_every_size(network):
     x = random(21, 9, 6, seed=3)
     profile = profile_model(network, {"x": x}, [5])

@@ -106,14 +106,14 @@ def test_chance_and_attributes_tell_nodes_apart() -> None:
 
 def test_arrays_are_compared_a_few_times_each(monkeypatch: pytest.MonkeyPatch) -> None:
     count, looked_at = 300, 0
-    content = common_subexpressions._content
+    content = common_subexpressions.content
 
     def counted(array: np.ndarray) -> Hashable:
         nonlocal looked_at
         looked_at += 1
         return content(array)
 
-    monkeypatch.setattr(common_subexpressions, "_content", counted)
+    monkeypatch.setattr(common_subexpressions, "content", counted)
     arrays = {f"c{at}": np.full(4, at % 200, np.float32) for at in range(count)}
     nodes = [helper.make_node("Add", ["x", f"c{at}"], [f"y{at}"]) for at in range(count)]
     graph = CommonSubexpressions().apply(graph_of(nodes, [f"y{at}" for at in range(count)], arrays))
