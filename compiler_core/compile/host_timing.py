@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,9 @@ def time_on_host(
 
 
 def _opener(runtime: Runtime) -> Callable[[Any], Any]:
-    """What opens parts: those of the model as the configuration says, the float model as ever."""
-    usual = float_sessions().open
+    """What opens parts: those of the model as the configuration says, the float model as
+    onnxruntime opens it by default."""
+    usual = partial(float_sessions().open, portable=False)
     if runtime == Runtime():
         return usual
     return lambda part: usual(part) if part.name == _FLOAT else _RuntimeSession(part, runtime)

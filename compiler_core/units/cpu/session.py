@@ -21,12 +21,13 @@ class CpuSession:
 
     Args:
         segment: The segment; tensors outside its model are refused.
+        portable: As of :func:`~compiler_core.graph.runtime.open_session`.
 
     Raises:
         InputError: onnxruntime cannot run it.
     """
 
-    def __init__(self, segment: CpuSegment) -> None:
+    def __init__(self, segment: CpuSegment, *, portable: bool = True) -> None:
         self._segment = segment
         where = f"segment {segment.name}"
         model = parse_model(segment.model, where)
@@ -39,7 +40,7 @@ class CpuSession:
             raise InputError(f"{where}: {error.message}", hint=error.hint) from error
         self._guarded = is_unbounded(model)
         try:
-            self._session = open_session(model, guarded=self._guarded)
+            self._session = open_session(model, portable=portable, guarded=self._guarded)
         except RUNTIME_ERRORS as error:
             raise InputError(f"{where}: onnxruntime cannot run it: {_line(error)}") from error
         wanted = {item.name for item in self._session.get_inputs()}
@@ -73,8 +74,8 @@ class CpuSession:
 class CpuSessions:
     """See :class:`~compiler_core.units.facets.host.FloatSessions`."""
 
-    def open(self, segment: CpuSegment) -> CpuSession:
-        return CpuSession(segment)
+    def open(self, segment: CpuSegment, *, portable: bool = True) -> CpuSession:
+        return CpuSession(segment, portable=portable)
 
 
 SESSIONS = CpuSessions()

@@ -100,12 +100,14 @@ class FloatRun(Protocol):
 class FloatSessions(Protocol):
     """Runs parts of models in float."""
 
-    def open(self, segment: Any) -> FloatRun:
+    def open(self, segment: Any, *, portable: bool = True) -> FloatRun:
         """Makes a part ready.
 
         Args:
             segment: A :class:`~compiler_core.executable.executable.CpuSegment`; tensors outside its
                 model are refused.
+            portable: Results are the same on every processor of a kind; without, it is as fast as
+                it gets.
 
         Raises:
             InputError: It cannot be run.
