@@ -48,6 +48,8 @@ from compiler_core.units.names import CPU
 
 _ROOMS = (0.6, 0.35, 0.2, 0.1, 0.05, 0.02, 0.005)
 """Noise that plans may have, as shares of what the optimum without a limit has."""
+_DESTROYED = 0.05
+"""Noise, as a share of the outputs' power, beyond which a plan is worth a try at last."""
 _MOST_SCHEMES = 3
 """Ways to find scales by which a plan is judged: those that leave it the least noise. They are
 others than with integers throughout where those destroy what they are judged by."""
@@ -205,6 +207,31 @@ class PrecisionSearch:
         damages = self.proposer.known_damages
         return PrecisionChoice(best, tuple(timed), self.table, room, damages)
 
+    def offers(self) -> list[VerifiedPlan]:
+        """Optima of the costs within ever less noise, each with the way to find scales that leaves
+        it least; those that destroy the outputs come last, and nothing is judged."""
+        plan = self.proposer.best("optimum 1", None)
+        if plan is None:
+            return []
+        whole = self._alone(plan)
+        found: list[VerifiedPlan] = []
+        for share in (1.0, *_ROOMS):
+            plan = self.proposer.best(f"at most {share:.3g} of the noise", share * whole)
+            if plan is not None and plan.places not in [f.plan.places for f in found]:
+                scheme, noise = self._quietest(plan.places)[0]
+                found.append(VerifiedPlan(plan, scheme, noise, True))
+        return sorted(found, key=lambda offer: offer.noise > _DESTROYED)
+
+    def _alone(self, plan: PrecisionPlan) -> float:
+        """Noise of a plan's operators, each alone."""
+        known = self.proposer.damages
+        return float_sum(known[name][timed_as(place)] for name, place in plan.places.items())
+
+    def _quietest(self, places: Places) -> list[tuple[QuantizationScheme, float]]:
+        """Ways to find scales with the noise that they leave a plan, the least first."""
+        noises = {scheme: self._least_noise(places, scheme)[0] for scheme in self.schemes}
+        return sorted(noises.items(), key=lambda item: item[1])
+
     def _throughout(self) -> list[VerifiedPlan]:
         """Integers throughout in the forms that are the fastest by the clock, the fastest first."""
         forms = self.proposer.throughout()
@@ -257,8 +284,7 @@ class PrecisionSearch:
         found = self._judged(plan, self._apart)
         if found.good:
             return None, found
-        known = self.proposer.damages
-        whole = float_sum(known[name][timed_as(place)] for name, place in plan.places.items())
+        whole = self._alone(plan)
         too_much = 1.0
         for share in _ROOMS:
             good = self._within(share, whole)
@@ -273,9 +299,8 @@ class PrecisionSearch:
         plan = self.proposer.best("optimum 1", share * whole)
         if plan is None:
             return None
-        noises = {scheme: self._least_noise(plan.places, scheme)[0] for scheme in self.schemes}
-        best = sorted(self.schemes, key=lambda scheme: noises[scheme])[:_MOST_SCHEMES]
-        found = self._judged(plan, best)
+        best = self._quietest(plan.places)[:_MOST_SCHEMES]
+        found = self._judged(plan, [scheme for scheme, _ in best])
         return found if found.good else None
 
     def _widened(

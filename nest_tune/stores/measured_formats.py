@@ -6,7 +6,7 @@ the same model without a clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -44,6 +44,8 @@ _FEWEST_RUNS = 4
 """That can be halved."""
 
 Progress = Callable[[str], None]
+Offers = Sequence[Mapping[str, str]]
+"""Places of plans that are worth a try, the best first."""
 
 
 class MachinePlanTimer(MachineTimer, PlanTimer, RuntimeTimer, Protocol):
@@ -199,16 +201,19 @@ def measured_costs(
     *,
     threads: int = 1,
     board: str = "",
+    graded: bool = False,
     progress: Progress = lambda _: None,
-) -> tuple[FormatCosts, QuantizationScheme]:
-    """What operators cost in their number formats on this machine, and the way to find scales that
-    leaves least noise with integers throughout.
+) -> tuple[FormatCosts, QuantizationScheme, Offers]:
+    """What operators cost in their number formats on this machine, the way to find scales that
+    leaves least noise, and plans to try first.
 
     Args:
         model: The float model.
         profile: Statistics of the calibration data, with the samples.
         threads: Of what is timed.
         board: As of :func:`measured_formats`.
+        graded: Whether plans of ever less noise are looked for; else there are none to try first,
+            and scales are those for integers throughout.
         progress: Told what is being done.
 
     Raises:
@@ -225,7 +230,9 @@ def measured_costs(
         saturates=timer.machine.saturates,
         progress=progress,
     )
-    return costs_of(search.table), search.scheme
+    offers = search.offers() if graded else []
+    scheme = offers[0].scheme if offers else search.scheme
+    return costs_of(search.table), scheme, [offer.plan.places for offer in offers]
 
 
 def measured_table(

@@ -21,6 +21,7 @@ class FormatsPart:
         graph: Simplified.
         costs: Places that operators may have, and what they cost here.
         known: Guesses as found before; else they are searched for now.
+        offers: Places of plans that come first among guesses that are searched for.
 
     Raises:
         InputError: The costs are not of this graph, or one of ``known`` is no point of this space.
@@ -29,9 +30,13 @@ class FormatsPart:
     name = "partition"
 
     def __init__(
-        self, graph: Graph, costs: FormatCosts, known: Sequence[OuterPoint] | None = None
+        self,
+        graph: Graph,
+        costs: FormatCosts,
+        known: Sequence[OuterPoint] | None = None,
+        offers: Sequence[Mapping[str, str]] = (),
     ) -> None:
-        self._table = table_of(graph, costs)
+        self._table, self._offers = table_of(graph, costs), offers
         self.parameters: tuple[Parameter, ...] = tuple(
             Parameter(name, tuple(places), ordered=False)
             for name, places in costs.places.items()
@@ -85,7 +90,8 @@ class FormatsPart:
     def _found(self) -> tuple[OuterPoint, ...]:
         proposer = FormatProposer(self._table)
         plans = [*proposer.proposals(None), *proposer.throughout()]
-        points = dict.fromkeys(self._encoded(plan.places) for plan in plans)
+        places = [*self._offers, *(plan.places for plan in plans)]
+        points = dict.fromkeys(self._encoded(own) for own in places)
         points.pop(self.default, None)
         return tuple(points)
 

@@ -282,6 +282,7 @@ def make_space(
     borders: bool = False,
     aims: Sequence[str] = (),
     formats: FormatCosts | None = None,
+    offers: Sequence[Mapping[str, str]] = (),
     runtime: RuntimeChoices | None = None,
     taught: Callable[[QuantizationSpace], Sequence[OuterPoint]] = lambda _space: (),
 ) -> JointSpace:
@@ -298,6 +299,7 @@ def make_space(
         borders: Whether it is searched how they follow one another, too.
         aims: Metrics that guesses are made for, the most important first.
         formats: What number formats of operators cost, on this machine or on boards.
+        offers: Places of plans of these formats that are tried first, where ``guesses`` do not say.
         runtime: What its runtime leaves to choose.
         taught: Schemes that are tried first, where ``guesses`` do not say.
 
@@ -321,7 +323,8 @@ def make_space(
         if pinned.order:
             parts.append(PinnedOrder(pinned.order))
     elif formats is not None:
-        parts.append(FormatsPart(graph, formats, (guesses or {}).get(FormatsPart.name)))
+        known = (guesses or {}).get(FormatsPart.name)
+        parts.append(FormatsPart(graph, formats, known, offers))
         parts.append(RuntimePart(runtime or RuntimeChoices()))
     elif partition and target.npu_cores:
         known = (guesses or {}).get(PlacementPart.name)

@@ -34,7 +34,7 @@ from compiler_core.tensor.digest import digest
 from nest_tune.board_measurers import load_measurer
 from nest_tune.bundling import is_bundle_target
 from nest_tune.stores.default_scheme import default_choice, known_choice
-from nest_tune.stores.measured_formats import choices_of, measured_costs
+from nest_tune.stores.measured_formats import Offers, choices_of, measured_costs
 from nest_tune.stores.profile_store import known_profile, stored_profile
 from nest_tune.study.proposals.narrowing import narrowed
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
@@ -95,11 +95,12 @@ def survey_ground(
     settings, told = examined(settings, model)
     default, warnings = _default_scheme(settings, model, target, study, rehearsed=rehearsed)
     formats, runtime = None, None
+    offers: Offers = ()
     if study is not None:
         formats = _stored(study, "formats", FormatCosts)
         runtime = _stored(study, RUNTIME, RuntimeChoices)
     elif target.by_clock and not rehearsed:
-        formats, default = _measured_formats(settings, model, target, default)
+        formats, default, offers = _measured_formats(settings, model, target, default)
     if formats is not None and runtime is None:
         runtime = choices_of(target.board)
     if study is None:
@@ -118,6 +119,7 @@ def survey_ground(
         borders=settings.borders,
         aims=[metric.value for metric in aims_of(settings.objectives, settings.limits)],
         formats=formats,
+        offers=offers,
         runtime=runtime,
         taught=lambda schemes: taught_schemes(schemes, lessons),
     )
@@ -156,14 +158,16 @@ def _stored(study: StoredStudy, key: str, kind: type[_Kept]) -> _Kept | None:
 
 def _measured_formats(
     settings: StudySettings, model: FloatModel, target: Target, default: QuantizationScheme
-) -> tuple[FormatCosts | None, QuantizationScheme]:
-    """What number formats of operators cost on this machine or on boards, and the scheme beside
-    them; none where the study does not search both, or has nothing to calibrate with."""
+) -> tuple[FormatCosts | None, QuantizationScheme, Offers]:
+    """What number formats of operators cost on this machine or on boards, the scheme beside them,
+    and plans to try first; none where the study does not search both, or has nothing to calibrate
+    with."""
     if settings.calibration is None or not (settings.partition and settings.quantization):
-        return None, default
+        return None, default, ()
     samples = read_samples(Path(settings.calibration), model.graph)
     profile, threads = stored_profile(model.graph, samples), _threads(settings)
-    return measured_costs(model, profile, threads=threads, board=target.board)
+    graded = settings.evaluation is not None
+    return measured_costs(model, profile, threads=threads, board=target.board, graded=graded)
 
 
 def _threads(settings: StudySettings) -> int:

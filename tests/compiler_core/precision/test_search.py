@@ -404,6 +404,31 @@ def test_the_room_is_as_wide_as_the_limit_lets_it_be(known: Known) -> None:
     assert 0.45 * whole < found.room < 0.6 * whole
 
 
+def test_offers_have_ever_less_noise_and_what_destroys_comes_last(known: Known) -> None:
+    model, profile = known
+    timer = RuleTimer()
+    search = PrecisionSearch(model.graph, profile, timer, timer, lambda _p, _s: True)
+    offers = search.offers()
+    assert len(offers) > 1
+    assert len({tuple(sorted(offer.plan.places.items())) for offer in offers}) == len(offers)
+    meter = search._least_noise
+
+    def noise(
+        places: Mapping[str, str], scheme: QuantizationScheme
+    ) -> tuple[float, dict[str, str]]:
+        """As much as operators in formats of their own."""
+        return (1.0 if len(places) > 2 else 0.01), meter(places, scheme)[1]
+
+    search._least_noise = noise  # type: ignore[method-assign]
+    again = search.offers()
+    assert [len(offer.plan.places) > 2 for offer in again] == sorted(
+        len(offer.plan.places) > 2 for offer in again
+    )
+    assert {offer.noise for offer in again} == {1.0, 0.01}
+    times = [offer.plan.estimate_us for offer in offers if offer.noise <= 0.05]
+    assert times == sorted(times)  # type: ignore[type-var]
+
+
 def test_scales_are_found_in_the_way_that_suits_the_plan(known: Known) -> None:
     """Where integers throughout destroy all, they do not tell which way is the best."""
     model, profile = known

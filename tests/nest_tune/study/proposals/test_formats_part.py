@@ -44,3 +44,17 @@ def test_places_that_the_space_lacks_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=said):
         part.placed(part.default, units)
+
+
+def test_offers_come_first_and_what_the_space_lacks_stays_float() -> None:
+    graph = load_model(ROOT / "examples/digits/model.onnx").graph
+    places = {node.name: ("cpu",) for node in graph.nodes}
+    places |= dict.fromkeys(("first", "second"), ("cpu", "cpu:u8", "cpu:f16"))
+    us = {name: tuple(9.0 - at for at, _ in enumerate(kept)) for name, kept in places.items()}
+    offers = [{"first": "cpu:u8"}, {"second": "cpu:f16", "stem": "cpu:u8"}, {}]
+    part = FormatsPart(graph, FormatCosts(places, us, ()), offers=offers)
+    first, second, *others = part.guesses()
+    assert part.decode(first) == {"first": "cpu:u8"}
+    assert part.decode(second) == {"second": "cpu:f16"}
+    assert others
+    assert part.default not in part.guesses()
