@@ -78,28 +78,12 @@ class EvaluationData:
         """Refuses data that an exam cannot be held on, before anything runs.
 
         Raises:
-            InputError: An input is NaN, or labels that are asked for are missing or do not fit.
+            InputError: Labels that are asked for are missing or do not fit.
         """
-        self.check_inputs()
         try:
             exam.check_labels(self.labels, self.samples)
         except InputError as error:
             raise InputError(f"{self.where}: {error.message}", hint=error.hint) from error
-
-    def check_inputs(self) -> None:
-        """Refuses inputs that no model can make anything of.
-
-        Raises:
-            InputError: One is NaN.
-        """
-        for name, array in self.inputs.items():
-            row = first_row(array, np.isnan)
-            if row is not None:
-                raise InputError(
-                    f"{self.where}: input {name!r} is NaN in sample "
-                    f"{row * self.samples // len(array)}",
-                    hint="remove those samples, or mend what writes them",
-                )
 
 
 def first_row(

@@ -16,7 +16,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch, runs, take
 from compiler_core.graph.session import FloatSession
 from compiler_core.graph.work import tensor_bytes
-from compiler_core.quantize.infinite_inputs import may_be_infinite
+from compiler_core.quantize.finite_inputs import may_be_infinite
 from compiler_core.quantize.statistics import RunningStatistics, TensorRange
 
 Samples = Mapping[str, npt.NDArray[np.float32]]

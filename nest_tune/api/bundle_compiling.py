@@ -26,6 +26,7 @@ from nest_tune.api.values import (
     Model,
     PathName,
     Progress,
+    check_calibration,
     float_run,
     loaded_model,
     model_file,
@@ -180,7 +181,9 @@ def _loaded(
     if calibration is None:
         return source, None
     graph = source.graph
-    return source, stateful_samples_of(calibration, graph, states, float_run(graph))
+    samples = stateful_samples_of(calibration, graph, states, float_run(graph))
+    check_calibration(samples, graph, calibration)
+    return source, samples
 
 
 def _request(

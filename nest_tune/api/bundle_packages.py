@@ -18,6 +18,7 @@ from compiler_core.executable.evaluate import evaluate as evaluate_runner
 from compiler_core.executable.runner import BlockResult
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch, take
+from compiler_core.quantize.finite_inputs import require_finite
 from compiler_core.units.facets.bundles import BundleReport, Bundles, OpenBundle
 from nest_tune.api.values import (
     Data,
@@ -198,6 +199,7 @@ def evaluate_bundle(
     else:
         exam, told = settled_exam(graph, chosen, metric, output)
     given.check(exam)
+    require_finite(given, opened.graph, judged=tuple(exam.judges))
     allow_folder(working_folder())
     found = evaluate_runner(
         _BundleRunner(opened, executor),

@@ -26,7 +26,7 @@ from compiler_core.quantize.precisions import precision_of
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.names import CPU
-from nest_tune.api.values import Data, Model, PathName, Progress, loaded_model, samples_of
+from nest_tune.api.values import Data, Model, PathName, Progress, calibration_of, loaded_model
 from nest_tune.stores.measured_formats import (
     measured_formats,
     measured_runtime,
@@ -85,7 +85,7 @@ def best_formats(
     """
     chip = _clocked(target)
     source = loaded_model(model, shapes, calibration)
-    profile = stored_profile(source.graph, samples_of(calibration, source.graph))
+    profile = stored_profile(source.graph, calibration_of(calibration, source.graph))
     given = Configuration() if config is None else read_configuration(Path(config))
     runtime = given.runtime
     timed: tuple[TimedRuntime, ...] = ()
@@ -146,7 +146,7 @@ def shown_formats(
     given = Configuration() if config is None else read_configuration(Path(config))
     check_model(source, given)
     places = _formats_of(given, source.graph)
-    profile = stored_profile(source.graph, samples_of(calibration, source.graph))
+    profile = stored_profile(source.graph, calibration_of(calibration, source.graph))
     table = measured_table(
         source, profile, threads=given.runtime.threads, board=chip.board, progress=progress
     )

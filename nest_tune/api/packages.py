@@ -30,7 +30,7 @@ from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.sampling import check_samples, spread
 from compiler_core.package.manifest import QDQ_MODEL
 from compiler_core.package.reader import Package, read_package
-from compiler_core.quantize.infinite_inputs import require_finite
+from compiler_core.quantize.finite_inputs import require_finite
 from nest_tune.api.compiling import Compilation
 from nest_tune.api.values import (
     Data,
@@ -240,17 +240,18 @@ def evaluate(
         graph = loaded_model(against, shapes, data).graph
     given = stateful_evaluation_of(data, executable.signature, states or {})
     chosen = given.first(limit)
-    given.check_inputs()
-    require_finite(given, executable.signature, executable.views)
     told: tuple[str, ...] = ()
+    judged = _judged_graph(loaded) if graph is None else graph
     if graph is None or states:
-        judged = _judged_graph(loaded) if graph is None else graph
         if output is None and given.labels is not None:
             output = output_for_labels(judged, states or {})
         exam = make_exam(judged, metric, labelled=given.labels is not None, output=output)
     else:
         exam, told = settled_exam(graph, chosen, metric, output)
     given.check(exam)
+    require_finite(given, executable.signature, executable.views)
+    if not states:  # of what is handed on, nothing is known before it runs
+        require_finite(given, judged, executable.views, judged=tuple(exam.judges))
     allow_folder(working_folder())
     runner, theirs = (
         PackageRunner(executable, make_backend(executor, executable, threads=threads)),

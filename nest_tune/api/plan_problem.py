@@ -33,9 +33,8 @@ from nest_tune.api.values import (
     Model,
     PathName,
     Progress,
-    check_calibration,
+    calibration_of,
     loaded_model,
-    samples_of,
 )
 from nest_tune.setting import settled
 
@@ -127,8 +126,7 @@ class PlanProblem:
         """The model's numbers, where there are samples to find them by."""
         if self._calibration is None:
             return None
-        samples = samples_of(self._calibration, self._source.graph)
-        check_calibration(samples, self._source.graph, self._calibration)
+        samples = calibration_of(self._calibration, self._source.graph)
         return PlanNumbers(self._source, self._given, self.chip, samples, self._progress)
 
     @cached_property

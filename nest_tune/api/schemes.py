@@ -28,7 +28,7 @@ from compiler_core.quantize.accuracy import Accuracy
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.exponents import Granularity
-from compiler_core.quantize.infinite_inputs import require_finite
+from compiler_core.quantize.finite_inputs import require_finite
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.profile_file import read_profile, write_profile
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
@@ -44,9 +44,9 @@ from nest_tune.api.values import (
     Model,
     PathName,
     Progress,
+    calibration_of,
     evaluation_of,
     loaded_model,
-    samples_of,
 )
 from nest_tune.scheme_search.accuracy_cache import AccuracyCache
 from nest_tune.scheme_search.evaluation import SchemeEvaluator
@@ -246,11 +246,10 @@ def search_scheme(
     chip = require_npu(target if isinstance(target, Target) else load_target(target))
     source = loaded_model(model, said["shapes"], calibration)
     given = evaluation_of(data, source.graph)
-    given.check(
-        make_exam(source.graph, None, labelled=given.labels is not None, output=judged_output)
-    )
-    require_finite(given, source.graph)
-    known = samples_of(calibration, source.graph)
+    exam = make_exam(source.graph, None, labelled=given.labels is not None, output=judged_output)
+    given.check(exam)
+    require_finite(given, source.graph, judged=tuple(exam.judges))
+    known = calibration_of(calibration, source.graph)
     profile = stored_profile(
         source.graph,
         known,
@@ -304,7 +303,7 @@ def _gather(
     threads: int,
     progress: Count,
 ) -> Profile:
-    samples = samples_of(calibration, source.graph)
+    samples = calibration_of(calibration, source.graph)
     return profile_model(source.graph, samples, list(sizes), threads=threads, progress=progress)
 
 
@@ -348,7 +347,7 @@ def _samples(
     labels = given.labels if labelled else None
     exam = make_exam(source.graph, None, labelled=labels is not None, output=output)
     given.check(exam)
-    require_finite(given, source.graph)
+    require_finite(given, source.graph, judged=tuple(exam.judges))
     runs = given.samples // batch
     wanted = min(runs, -(-limit // batch))
     starts = np.arange(wanted) * runs // wanted * batch

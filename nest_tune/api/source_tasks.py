@@ -12,7 +12,7 @@ from compiler_core.targets.source_kinds import candidates_for, source_tasks_for
 from compiler_core.targets.task_target import SourceTarget
 from compiler_core.targets.unit_tasks import UnitTask, unit_task
 from compiler_core.tensor.task import Task
-from nest_tune.api.values import Data, Model, loaded_model, samples_of
+from nest_tune.api.values import Data, Model, calibration_of, loaded_model
 from nest_tune.bundling import model_for_sources
 from nest_tune.stores.profile_store import stored_profile
 
@@ -40,7 +40,7 @@ def tasks_of_sources(
     """
     source = model_for_sources(loaded_model(model, shapes, calibration))
     graph = source.graph
-    data: Any = noise_samples(graph) if calibration is None else samples_of(calibration, graph)
+    data: Any = noise_samples(graph) if calibration is None else calibration_of(calibration, graph)
     ranges = stored_profile(graph, data).ranges()
     chosen = dict(precisions or {})
     layers = {} if not chosen else _layers(graph, ranges, target)

@@ -22,7 +22,7 @@ from compiler_core.tensor.task import Task
 from compiler_core.units.facets.programs import UnitLayers
 from nest_tune.api.asked import SpaceSettings
 from nest_tune.api.settings import takes_settings
-from nest_tune.api.values import Model, loaded_model, samples_of
+from nest_tune.api.values import Model, calibration_of, loaded_model
 from nest_tune.setting import settled
 from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
@@ -102,7 +102,7 @@ def space(
     if calibration is None:
         data: Mapping[str, Any] | Profile = noise_samples(source.graph)
     else:
-        data = stored_profile(source.graph, samples_of(calibration, source.graph))
+        data = stored_profile(source.graph, calibration_of(calibration, source.graph))
         given = with_default_scheme(given, source, data, arithmetic=known)
         default = given.scheme.quantization()
     layers: list[UnitLayers] = []

@@ -22,7 +22,7 @@ from compiler_core.tensor.task import Task
 from compiler_core.units.facets.programs import UnitLayers
 from compiler_core.units.registry import kind_of_machine
 from nest_tune.api.source_tasks import tasks_of_sources
-from nest_tune.api.values import Data, Model, PathName, loaded_model, samples_of
+from nest_tune.api.values import Data, Model, PathName, calibration_of, loaded_model
 from nest_tune.records.database import RecordDatabase
 from nest_tune.samplers.registry import DEFAULT_SAMPLER, require_schedule_sampler
 from nest_tune.stores.default_scheme import with_default_scheme
@@ -117,7 +117,7 @@ def tasks(
     if calibration is None:
         data: Mapping[str, Any] | Profile = noise_samples(source.graph)
     else:
-        data = stored_profile(source.graph, samples_of(calibration, source.graph))
+        data = stored_profile(source.graph, calibration_of(calibration, source.graph))
         configuration = with_default_scheme(configuration, source, data, arithmetic=arithmetic)
     layers: list[UnitLayers] = []
     nodes: dict[str, list[str]] = {}

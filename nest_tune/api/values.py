@@ -27,6 +27,7 @@ from compiler_core.files.npz import npz_shapes, read_npz
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples
 from compiler_core.graph.session import FloatSession
+from compiler_core.quantize.finite_inputs import require_finite
 from nest_tune.api.given_files import as_file
 
 PathName = str | PathLike[str]
@@ -149,21 +150,28 @@ def samples_of(given: Data, graph: Graph) -> dict[str, npt.NDArray[Any]]:
 def check_calibration(samples: Mapping[str, npt.NDArray[Any]], graph: Graph, given: Data) -> None:
     """Refuses calibration data that do not fit, in the words of evaluations, before anything runs.
 
-    An input that is NaN is refused where it is to become integers; what stays in float may be.
-
     Args:
         samples: The inputs of ``graph``.
         graph: The model.
         given: What they come from, which is named.
 
     Raises:
-        InputError: A shape, type or number does not fit.
+        InputError: A shape, type or number does not fit, or what becomes integers is NaN or
+            infinite.
     """
     where = str(given) if isinstance(given, str | PathLike) else "samples"
     try:
-        check_samples(graph, samples)
+        count = check_samples(graph, samples)
     except InputError as error:
         raise InputError(f"{where}: {error.message}", hint=error.hint) from error
+    require_finite(EvaluationData(where, dict(samples), None, count), graph)
+
+
+def calibration_of(given: Data, graph: Graph) -> dict[str, npt.NDArray[Any]]:
+    """As :func:`samples_of`, checked by :func:`check_calibration`."""
+    samples = samples_of(given, graph)
+    check_calibration(samples, graph, given)
+    return samples
 
 
 def float_run(graph: Graph, threads: int = 1) -> Run:

@@ -10,7 +10,7 @@ from compiler_core.accuracy.samples import EvaluationData, read_evaluation
 from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
-from compiler_core.quantize.infinite_inputs import require_finite
+from compiler_core.quantize.finite_inputs import require_finite
 from nest_tune.user_modules import allow_folder, working_folder
 
 
@@ -36,7 +36,7 @@ def examination(
         output=judged_output or None,
     )
     found.check(exam)
-    require_finite(found, model.graph)
+    require_finite(found, model.graph, judged=tuple(exam.judges))
     if exam.kind.is_function:
         allow_folder(working_folder())
         load_own_metric(exam.kind.function)

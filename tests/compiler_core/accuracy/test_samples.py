@@ -116,13 +116,10 @@ def test_what_does_not_fit_is_refused_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "e.npz"
     graph = graph_of("a")
     exam = make_exam(graph, None, labelled=True)
-    nan = ROWS.copy()
-    nan[2, 1] = np.nan
     for arrays, words in (
         ({"z": ROWS}, r"input 'a' \(or 'x'\) is missing; it holds 'z'"),
         ({"x": ROWS[:, :2]}, r"shape \(4, 2\)"),
         ({"x": ROWS[:0]}, "at least 1"),
-        ({"x": nan, "y": LABELS}, "input 'a' is NaN in sample 2"),
         ({"x": ROWS, "y": LABELS[:3]}, r"labels 'y' are int64\[3\]; int64\[4\] is needed"),
         ({"x": ROWS[:3], "y": LABELS}, r"int64\[4\]; int64\[3\] is needed"),
         ({"x": ROWS, "y": np.eye(4)}, r"float64\[4, 4\]"),
@@ -140,12 +137,6 @@ def test_labels_are_seen_only_where_they_are_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", x=ROWS, y=ROWS)
     assert read_evaluation(tmp_path / "e.npz", graph_of("a")).labels is not None
     assert read_evaluation(tmp_path / "e.npz", graph_of("x", "y")).labels is None
-
-
-def test_infinite_inputs_are_left_to_the_model() -> None:
-    masked = ROWS.copy()
-    masked[0, 0] = -np.inf
-    evaluation_data({"x": masked}, graph_of("a"), "f").check_inputs()
 
 
 def test_data_that_would_grow_in_the_types_of_the_model_are_refused_before(

@@ -379,7 +379,7 @@ def test_calibration_that_does_not_fit_is_named(run: Run, data: Path, tmp_path: 
         ({"x": x.astype("c8")}, "array x has type <c8; allowed are booleans, integers"),
         ({"z": x}, "input 'x' is missing; it holds 'z'"),
         ({"x": x[:0]}, "samples"),
-        ({"x": np.full_like(x, np.nan)}, "not finite"),
+        ({"x": np.full_like(x, np.nan)}, "input 'x' is NaN in sample 0"),
     ):
         np.savez(tmp_path / "c.npz", **arrays)
         code, _, err = run(
