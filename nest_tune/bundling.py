@@ -79,6 +79,13 @@ def require_replaceable(folder: Path) -> None:
         require_free(folder)
 
 
+def _drawn(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    if dtype == "float32":
+        return generator.normal(0, 1, shape).astype(np.float32)
+    most = {"bool": 2, "uint8": 256}.get(dtype, 8)
+    return generator.integers(0, most, shape).astype(dtype)
+
+
 def self_test_samples(
     graph: Graph, data: Mapping[str, npt.NDArray[Any]] | None, count: int
 ) -> list[dict[str, npt.NDArray[Any]]]:
@@ -99,6 +106,6 @@ def self_test_samples(
             if data is not None and (index + 1) * rows <= len(data[name]):
                 sample[name] = np.asarray(data[name])[index * rows : (index + 1) * rows]
             else:
-                sample[name] = generator.normal(0, 1, shape).astype(np.float32)
+                sample[name] = _drawn(generator, shape, graph.types[name].dtype)
         found.append(sample)
     return found

@@ -127,7 +127,7 @@ def compile_bundle(
     if not beside:
         require_replaceable(folder)
     source, data = _loaded(model, calibration, shapes, states or {}, progress)
-    bundles.require(source.graph)
+    bundles.require(source.graph, precision if config is None else None)
     request = _request(source, data, target or "", folder, wanted, config, progress)
     progress(f"writing {folder}")
     if beside:

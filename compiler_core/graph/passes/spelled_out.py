@@ -17,6 +17,8 @@ operator, one is better than several.
 | Scaler of classical learners | x less an offset, times a scale |
 | Normalizer of classical learners, L1 and L2 | as LpNormalization |
 | LinearRegressor, LinearClassifier | Gemm; Softmax or Sigmoid; the label is ArgMax and Gather |
+| TreeEnsembleClassifier | sums over trees and the same; see :mod:`.spelled_trees` |
+| MaxPool, AveragePool, global pools over volumes | two pools over images |
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from compiler_core.graph.learner_types import DOMAIN
 from compiler_core.graph.passes.batch_norm import batch_norm_affine
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.passes.simplify import simplify
+from compiler_core.graph.passes.spelled_trees import label_array, tree_classifier, tree_regressor
+from compiler_core.graph.passes.spelled_volumes import global_volume_pool, volume_pool
 
 _HAS_LAYER_NORMALIZATION = 17
 _AXES_ARE_INPUTS = 18
@@ -65,12 +69,12 @@ class SpelledOut:
             if way is None or work.dtype(node.inputs[0]) != "float32":
                 continue
             shape = work.shape(node.inputs[0])
-            if shape and way(_Spelling(work, node, shape)):
+            if shape and way(Spelling(work, node, shape)):
                 work.changed = True
         return work.finish()
 
 
-class _Spelling:
+class Spelling:
     """Writes what a node becomes.
 
     Args:
@@ -86,10 +90,21 @@ class _Spelling:
 
     def add(self, op: str, inputs: list[str], shape: tuple[int, ...], **attributes: Any) -> str:
         """An operator; the name of its result."""
+        return self.add_of("", op, inputs, shape, attributes)
+
+    def add_of(
+        self,
+        domain: str,
+        op: str,
+        inputs: list[str],
+        shape: tuple[int, ...],
+        attributes: dict[str, Any],
+    ) -> str:
+        """An operator of a domain; the name of its result."""
         base = f"{self.node.name}/{op.lower()}{len(self._nodes)}"
         result = self.work.add_tensor(base, shape, self.node.inputs[0])
         name = self.work.fresh_node(base)
-        self._nodes.append(Node(name, op, tuple(inputs), (result,), attributes))
+        self._nodes.append(Node(name, op, tuple(inputs), (result,), attributes, domain))
         return result
 
     def constant(self, what: str, array: Any) -> str:
@@ -100,9 +115,7 @@ class _Spelling:
         """Puts what was written into the place of the node; the last result has its name."""
         last = self._nodes.pop()
         outputs, clip = self.node.outputs, self.node.clip
-        self._nodes.append(
-            Node(last.name, last.op, last.inputs, outputs, last.attributes, clip=clip)
-        )
+        self._nodes.append(replace(last, outputs=outputs, clip=clip))
         self.work.replace(self.node, *self._nodes)
         return True
 
@@ -121,7 +134,7 @@ class _Spelling:
         return True
 
 
-def _prelu(s: _Spelling) -> bool:
+def _prelu(s: Spelling) -> bool:
     slope = s.work.constant(s.node, 1)
     if slope is None or slope.size == 1:
         return False
@@ -133,7 +146,7 @@ def _prelu(s: _Spelling) -> bool:
     return s.end()
 
 
-def _log_softmax(s: _Spelling) -> bool:
+def _log_softmax(s: Spelling) -> bool:
     axis = int(s.node.attributes.get("axis", -1)) % len(s.shape)
     rest = tuple(1 if i == axis else size for i, size in enumerate(s.shape))
     x, axes = s.node.inputs[0], s.constant("axes", np.array([axis], np.int64))
@@ -144,7 +157,7 @@ def _log_softmax(s: _Spelling) -> bool:
     return s.end()
 
 
-def _instance_normalization(s: _Spelling) -> bool:
+def _instance_normalization(s: Spelling) -> bool:
     scale, bias = s.work.constant(s.node, 1), s.work.constant(s.node, 2)
     if scale is None or bias is None or len(s.shape) < 3:
         return False
@@ -168,7 +181,7 @@ def _instance_normalization(s: _Spelling) -> bool:
     return s.end()
 
 
-def _by_means(s: _Spelling, x: str, shape: tuple[int, ...], epsilon: float) -> str:
+def _by_means(s: Spelling, x: str, shape: tuple[int, ...], epsilon: float) -> str:
     """Rows less their mean, divided by their deviation."""
     axis = len(shape) - 1
     rest = (*shape[:axis], 1)
@@ -180,7 +193,7 @@ def _by_means(s: _Spelling, x: str, shape: tuple[int, ...], epsilon: float) -> s
     return s.add("Div", [away, s.add("Sqrt", [some], rest)], shape)
 
 
-def _several(s: _Spelling) -> bool:
+def _several(s: Spelling) -> bool:
     """Sum, Mean, Max and Min of any number of tensors."""
     op, inputs = s.node.op, s.node.inputs
     pair = {"Sum": "Add", "Mean": "Add"}.get(op, op)
@@ -199,7 +212,7 @@ def _several(s: _Spelling) -> bool:
     return s.end()
 
 
-def _reduced(s: _Spelling) -> bool:
+def _reduced(s: Spelling) -> bool:
     """ReduceL1, ReduceL2, ReduceSumSquare and ReduceLogSumExp."""
     axes, result = s.node.attributes.get("axes"), s.work.shape(s.node.output)
     if axes is None and len(s.node.inputs) > 1 and s.node.inputs[1]:
@@ -214,7 +227,7 @@ def _reduced(s: _Spelling) -> bool:
     return s.end()
 
 
-def _norm(s: _Spelling, op: str, axes: list[int], result: tuple[int, ...], keep: int) -> str:
+def _norm(s: Spelling, op: str, axes: list[int], result: tuple[int, ...], keep: int) -> str:
     """A sum of absolute values, squares or exponentials, and what is made of it."""
     x, where = s.node.inputs[0], s.constant("axes", np.array(axes, np.int64))
     if op == "ReduceLogSumExp":
@@ -224,7 +237,7 @@ def _norm(s: _Spelling, op: str, axes: list[int], result: tuple[int, ...], keep:
     return s.add("Sqrt", [total], result) if op == "ReduceL2" else total
 
 
-def _log_of_sum(s: _Spelling, x: str, where: str, axes: list[int], result: tuple[int, ...]) -> str:
+def _log_of_sum(s: Spelling, x: str, where: str, axes: list[int], result: tuple[int, ...]) -> str:
     """The logarithm of a sum of exponentials, none of which is more than 1; infinities stay."""
     reduced = {axis % len(s.shape) for axis in axes}
     rest = tuple(1 if i in reduced else size for i, size in enumerate(s.shape))
@@ -239,20 +252,20 @@ def _log_of_sum(s: _Spelling, x: str, where: str, axes: list[int], result: tuple
     return found if result == rest else s.add("Reshape", [found, shape], result)
 
 
-def _over(s: _Spelling, op: str, x: str, where: str, axes: list[int], rest: tuple[int, ...]) -> str:
+def _over(s: Spelling, op: str, x: str, where: str, axes: list[int], rest: tuple[int, ...]) -> str:
     """A mean or maximum over axes, which stay as ones."""
     if s.opset >= _AXES_ARE_INPUTS:
         return s.add(op, [x, where], rest, keepdims=1)
     return s.add(op, [x], rest, axes=tuple(axes), keepdims=1)
 
 
-def _lp_normalization(s: _Spelling) -> bool:
+def _lp_normalization(s: Spelling) -> bool:
     axis = int(s.node.attributes.get("axis", -1)) % len(s.shape)
     power = int(s.node.attributes.get("p", 2))
     return power in (1, 2) and _by_length(s, power, axis)
 
 
-def _by_length(s: _Spelling, power: int, axis: int) -> bool:
+def _by_length(s: Spelling, power: int, axis: int) -> bool:
     """Values divided by the length of their row."""
     rest = tuple(1 if i == axis else size for i, size in enumerate(s.shape))
     size = _norm(s, f"ReduceL{power}", [axis], rest, 1)
@@ -262,7 +275,7 @@ def _by_length(s: _Spelling, power: int, axis: int) -> bool:
     return s.end()
 
 
-def _celu(s: _Spelling) -> bool:
+def _celu(s: Spelling) -> bool:
     alpha = np.float32(s.node.attributes.get("alpha", 1.0))
     scaled = s.add("Div", [s.node.inputs[0], s.constant("alpha", alpha)], s.shape)
     found = s.add("Elu", [scaled], s.shape, alpha=1.0)
@@ -270,7 +283,7 @@ def _celu(s: _Spelling) -> bool:
     return s.end()
 
 
-def _pad(s: _Spelling) -> bool:
+def _pad(s: Spelling) -> bool:
     """Pad in which elements come again: a Gather per axis."""
     mode = s.node.attributes.get("mode", "constant")
     mode = mode.decode() if isinstance(mode, bytes) else mode
@@ -296,7 +309,7 @@ def _pad(s: _Spelling) -> bool:
     return found != s.node.inputs[0] and s.end()
 
 
-def _scaler(s: _Spelling) -> bool:
+def _scaler(s: Spelling) -> bool:
     """What ``StandardScaler`` and the like are exported as; of columns, or of all alike."""
     known = (s.node.attributes.get(name, ()) for name in ("offset", "scale"))
     offset, scale = (np.asarray(row, np.float32).ravel() for row in known)
@@ -312,7 +325,7 @@ def _text(node: Node, name: str, default: str) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _normalizer(s: _Spelling) -> bool:
+def _normalizer(s: Spelling) -> bool:
     power = {"L1": 1, "L2": 2}.get(_text(s.node, "norm", "MAX"))
     return power is not None and len(s.shape) == 2 and _by_length(s, power, 1)
 
@@ -320,7 +333,7 @@ def _normalizer(s: _Spelling) -> bool:
 _AFTER = {"NONE": None, "SOFTMAX": "Softmax", "LOGISTIC": "Sigmoid"}
 
 
-def _linear_scores(s: _Spelling, rows: int) -> str | None:
+def _linear_scores(s: Spelling, rows: int) -> str | None:
     """The scores of a linear learner of ``rows`` outputs, behind its last function."""
     columns, after = s.shape[-1], _text(s.node, "post_transform", "NONE")
     factors = np.asarray(s.node.attributes.get("coefficients", ()), np.float32)
@@ -339,37 +352,39 @@ def _linear_scores(s: _Spelling, rows: int) -> str | None:
     return scores if function is None else s.add(function, [scores], shape, **more)
 
 
-def _linear_regressor(s: _Spelling) -> bool:
+def _linear_regressor(s: Spelling) -> bool:
     found = _linear_scores(s, int(s.node.attributes.get("targets", 1)))
     return found is not None and s.end()
 
 
-def _linear_classifier(s: _Spelling) -> bool:
+def _linear_classifier(s: Spelling) -> bool:
     """Scores, and the label of the highest one."""
     numbers = s.node.attributes.get("classlabels_ints", ())
-    if len(numbers) < 2 or len(s.node.outputs) != 2:
+    texts = s.node.attributes.get("classlabels_strings", ())
+    count = len(numbers) or len(texts)
+    if count < 2 or len(s.node.outputs) != 2:
         return False
-    found = _linear_scores(s, len(numbers))
+    found = _linear_scores(s, count)
     if found is None:
         return False
     label, scores = s.node.outputs
     names = {found: scores}
     if s.work.readers(label) or s.work.pinned(label):
         place = s.add("ArgMax", [found], s.shape[:1], axis=1, keepdims=0)
-        labels = s.constant("labels", np.asarray(numbers, np.int64))
+        labels = s.constant("labels", label_array(numbers, texts))
         names[s.add("Gather", [labels, place], s.shape[:1], axis=0)] = label
-        s.work.types[place] = s.work.types[label]
+        s.work.types[place] = replace(s.work.types[label], dtype="int64")
     return s.end_as(names)
 
 
-def _way(node: Node) -> Callable[[_Spelling], bool] | None:
+def _way(node: Node) -> Callable[[Spelling], bool] | None:
     """What spells a node out."""
     if node.domain == DOMAIN:
         return _LEARNERS.get(node.op)
     return _WAYS[node.op] if is_op(node, *_WAYS) else None
 
 
-def _batch_normalization(s: _Spelling) -> bool:
+def _batch_normalization(s: Spelling) -> bool:
     """A factor and a number per channel: one rounding where there are pixels."""
     affine = batch_norm_affine(s.work, s.node)
     if affine is None:
@@ -390,6 +405,8 @@ def _batch_normalization(s: _Spelling) -> bool:
 
 
 _WAYS = {
+    **dict.fromkeys(("AveragePool", "MaxPool"), volume_pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), global_volume_pool),
     "BatchNormalization": _batch_normalization,
     "Celu": _celu,
     "LpNormalization": _lp_normalization,
@@ -406,4 +423,6 @@ _LEARNERS = {
     "LinearRegressor": _linear_regressor,
     "Normalizer": _normalizer,
     "Scaler": _scaler,
+    "TreeEnsembleClassifier": tree_classifier,
+    "TreeEnsembleRegressor": tree_regressor,
 }

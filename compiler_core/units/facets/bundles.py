@@ -295,12 +295,16 @@ class Bundles(Protocol):
         """
         ...
 
-    def require(self, graph: Graph) -> None:
+    def require(self, graph: Graph, precision: str | None = "int8") -> None:
         """Refuses a model that cannot be written whatever its values are, before anything is spent
         on it.
 
+        Args:
+            graph: As sources are written for it.
+            precision: ``int8`` or ``float32``; ``None`` where it is not known.
+
         Raises:
-            InputError: Names the operators.
+            InputError: Names the operators, or the first node that asks too much of its kernel.
         """
         ...
 

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.errors import InputError
+
 Array = npt.NDArray[Any]
 
 ITEM_BYTES = {"int8": 1, "int16": 2, "int32": 4, "float32": 4}
@@ -40,6 +42,11 @@ class Type:
         return self.dtype == "float32"
 
     @property
+    def is_whole(self) -> bool:
+        """Whether values are whole numbers of 32 bits: places and tokens, which keep no scale."""
+        return self.dtype == "int32"
+
+    @property
     def limits(self) -> tuple[int, int]:
         """Lowest and highest integer."""
         info = np.iinfo(self.dtype)
@@ -47,15 +54,19 @@ class Type:
 
     def quantize(self, real: npt.ArrayLike) -> Array:
         """Integers of real numbers, half to even, saturated; float32 stays."""
+        if self.is_whole:
+            return _whole(np.asarray(real))
         values = np.asarray(real, np.float32)
         if self.is_float:
             return values
         whole = np.rint(values / np.float32(self.scale)).astype(np.float64) + self.zero_point
         return np.asarray(np.clip(whole, *self.limits), self.dtype)
 
-    def real(self, integers: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Real numbers of integers, float32."""
+    def real(self, integers: npt.ArrayLike) -> Array:
+        """Real numbers of integers, float32; whole numbers as they are, int64."""
         values = np.asarray(integers)
+        if self.is_whole:
+            return values.astype(np.int64)
         if self.is_float:
             return values.astype(np.float32)
         whole = (values.astype(np.int32) - np.int32(self.zero_point)).astype(np.float32)
@@ -63,6 +74,16 @@ class Type:
 
 
 FLOAT = Type()
+WHOLE = Type("int32")
+TRUTH = Type("int8")
+"""Of 0 and 1."""
+
+
+def _whole(values: Array) -> Array:
+    found = values.astype(np.int32)
+    if (found != values).any():
+        raise InputError("a whole number has more than 32 bits; generated C has no more")
+    return found
 
 
 @dataclass(frozen=True)
@@ -158,7 +179,8 @@ class Network:
         for position, axis in enumerate(axes):
             shape[axis] = value.shape[position]
         ordered = np.ascontiguousarray(np.asarray(sample).reshape(shape).transpose(axes))
-        return value.type.quantize(ordered) if ordered.dtype.kind == "f" else ordered
+        known = ordered.dtype == value.type.dtype and not value.type.is_float
+        return ordered if known else value.type.quantize(ordered)
 
     def real(self, name: str, array: Array) -> Array:
         """An output in the model's layout and as real numbers."""

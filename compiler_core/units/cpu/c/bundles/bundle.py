@@ -206,6 +206,6 @@ def _write(stream: IO[bytes], *, content: bytes) -> None:
 def zeros(graph: Graph) -> dict[str, Array]:
     """A sample of zeros, for models without data."""
     return {
-        name: np.zeros([size or 1 for size in graph.types[name].shape or ()], np.float32)
-        for name in graph.inputs
+        name: np.zeros([n or 1 for n in known.shape or ()], known.dtype)
+        for name, known in ((name, graph.types[name]) for name in graph.inputs)
     }

@@ -96,11 +96,11 @@ class CBundles:
 
         return OpenPackage(folder)
 
-    def require(self, graph: Graph) -> None:
+    def require(self, graph: Graph, precision: str | None = "int8") -> None:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
         from compiler_core.units.cpu.c.convert.convert import require_kernels
 
-        require_kernels(graph)
+        require_kernels(graph, precision)
 
     def write(self, request: BundleRequest) -> BundleReport:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""

@@ -19,7 +19,15 @@ from compiler_core.quantize.scheme import Scales
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.arithmetic.fixed_point import quantized_factor
 from compiler_core.units.cpu.c.convert.options import Options
-from compiler_core.units.cpu.c.network import FLOAT, Array, Operator, Type, Value
+from compiler_core.units.cpu.c.network import (
+    FLOAT,
+    TRUTH,
+    WHOLE,
+    Array,
+    Operator,
+    Type,
+    Value,
+)
 from compiler_core.units.cpu.c.operators.moves import Block, Copy, View, row_steps
 from compiler_core.units.cpu.c.operators.pointwise import Output, Rescale
 from compiler_core.units.cpu.c.operators.real import Dequantize, Quantize
@@ -66,6 +74,7 @@ class Builder:
         self.operators: list[Operator] = []
         self.places: dict[str, list[PlacedValue]] = {}
         self.node: Node | None = None
+        self.real_inputs: frozenset[str] = frozenset()
         self._ranges = ranges
         self._types = dict(types)
         self._wide: dict[str, Type] = {}
@@ -101,6 +110,9 @@ class Builder:
         Raises:
             Refusal: There are no statistics of it, or it is not finite.
         """
+        plain = plain_type(self.graph.types[tensor].dtype) if tensor in self.graph.types else None
+        if plain is not None:
+            return plain
         types = self._types if dtype == "int8" else self._wide
         if tensor not in types:
             known = self._ranges.get(tensor)
@@ -110,15 +122,24 @@ class Builder:
             types[tensor] = typed(known, self.options)
         return types[tensor]
 
+    def state_type(self, tensor: str, low: float, high: float) -> Type:
+        """Integers of 8 bits of a tensor for other ends than those of its statistics."""
+        self._types[tensor] = int8_type(TensorRange(low, high), self.options)
+        return self._types[tensor]
+
     def input(self, tensor: str, axes: Axes, dtype: str = "int8") -> PlacedValue:
         """A graph input, placed when it is first asked for, in the order and in the integers that
         are wanted then."""
         if not self.options.channels_last:
             axes = tuple(range(len(axes)))
+        plain = plain_type(self.graph.types[tensor].dtype)
+        if plain is not None:
+            return self.place(tensor, axes, plain)
         if self.graph.types[tensor].dtype != "float32":
             dtype = self.graph.types[tensor].dtype
             raise Refusal(f"input {tensor!r} is {dtype}; float32 is supported")
         is_float = self.options.float_ports or self.options.precision == "float32"
+        is_float = is_float or tensor in self.real_inputs
         kind = FLOAT if is_float else self.type_of(tensor, dtype)
         return self.place(tensor, axes, kind)
 
@@ -176,6 +197,8 @@ class Builder:
         old = place.value
         if old.type == kind:
             return place
+        if old.type.is_whole and not kind.is_float:
+            return self.converted(self.converted(place, FLOAT), kind)
         if not (old.type.is_float or kind.is_float):
             return PlacedValue(self.rescaled(old, kind), place.axes)
         value = self.value(old.source, old.shape, kind)
@@ -202,6 +225,19 @@ class Builder:
         value = self.value(tensor, array.shape, kind)
         self.constants[value.name] = kind.quantize(array)
         return value
+
+
+_PLAIN = {
+    **dict.fromkeys(("int64", "int32", "int16", "uint16", "uint32"), WHOLE),
+    "bool": TRUTH,
+    "int8": Type("int8"),
+    "uint8": Type("int8", 1.0, -128),
+}
+
+
+def plain_type(dtype: str) -> Type | None:
+    """How what is not float32 in the model lies in memory: as it is; ``None`` for other types."""
+    return _PLAIN.get(dtype)
 
 
 def int8_type(known: TensorRange, options: Options) -> Type:

@@ -13,15 +13,23 @@ from hashlib import sha256
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.passes.spelled_trees import SUMS
 from compiler_core.graph.passes.unrolled_recurrence import RECURRENT, unrolling_refusal
 from compiler_core.quantize.statistics import TensorRange
-from compiler_core.units.cpu.c.convert import pointwise, resize, shapes, weighted
+from compiler_core.units.cpu.c.convert import choosing, pointwise, resize, shapes, weighted
 from compiler_core.units.cpu.c.convert.builder import Builder, PlacedValue, Refusal, int8_type
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.convert.sources import TensorReader
+from compiler_core.units.cpu.c.convert.trees import around_trees, trees
 from compiler_core.units.cpu.c.convert.unary import Functions
 from compiler_core.units.cpu.c.network import FLOAT, Network, Operator, Type
 from compiler_core.units.cpu.c.plan.patches import patched
+
+
+def _gathered(sources: TensorReader, node: Node) -> None:
+    way = shapes.gather if node.inputs[1] in sources.builder.graph.constants else choosing.lookup
+    way(sources, node)
+
 
 _COMPUTING: dict[str, Callable[..., None]] = {
     "Add": pointwise.pair,
@@ -49,12 +57,34 @@ _COMPUTING: dict[str, Callable[..., None]] = {
 }
 """Handlers with an integer and a float32 form."""
 
+_CHOOSING: dict[str, Callable[[TensorReader, Node], None]] = {
+    "And": choosing.comparison,
+    "ArgMax": choosing.largest_place,
+    "ArgMin": choosing.largest_place,
+    "Cast": choosing.cast,
+    "CumSum": choosing.running_sum,
+    "Equal": choosing.comparison,
+    "GatherElements": choosing.pick,
+    "Greater": choosing.comparison,
+    "GreaterOrEqual": choosing.comparison,
+    "Less": choosing.comparison,
+    "LessOrEqual": choosing.comparison,
+    "Not": choosing.negation,
+    "OneHot": choosing.one_hot,
+    "Or": choosing.comparison,
+    "TopK": choosing.largest,
+    "TreeEnsembleRegressor": trees,
+    "Where": choosing.where,
+    "Xor": choosing.comparison,
+}
+"""Handlers of what has one form, whatever is quantized."""
+
 _MOVING: dict[str, Callable[[TensorReader, Node], None]] = {
     "DepthToSpace": shapes.shuffle,
     "Dropout": shapes.identity,
     "Expand": shapes.expand,
     "Flatten": shapes.reshape,
-    "Gather": shapes.gather,
+    "Gather": _gathered,
     "Identity": shapes.identity,
     "Pad": shapes.pad,
     "Reshape": shapes.reshape,
@@ -91,9 +121,12 @@ def to_network(
     """
     options = options or Options()
     _check_names(graph, options)
+    near_trees, real = around_trees(graph)
+    options = replace(options, float_layers=options.float_layers | near_trees)
     ranges = shared_ranges(graph, ranges)
     types = joined_types(graph, ranges, options) if options.precision == "int8" else {}
     builder = Builder(graph, ranges, options, types)
+    builder.real_inputs = real
     sources = TensorReader(builder, Functions(graph), pointwise.real_pair)
     for node in graph.nodes:
         if len(node.outputs) == 1 and node.output in sources.functions:
@@ -105,22 +138,29 @@ def to_network(
     return network if options.patches is None else patched(network, options.patches)
 
 
-def require_kernels(graph: Graph) -> None:
-    """Refuses a graph with operators that no kernel is for, whatever is known of its values.
+def require_kernels(graph: Graph, precision: str | None = "int8") -> None:
+    """Refuses a graph that cannot be written, whatever is known of its values.
 
     Args:
         graph: Simplified, of one sample.
+        precision: ``int8`` or ``float32``; ``None`` where it is not known.
 
     Raises:
-        InputError: Names them, and the outputs that need none of them.
+        InputError: Names nodes without a kernel, and the outputs that need none of them; or the
+            first node whose kernel does not take what the node does.
     """
     functions = Functions(graph)
     missing = [
         node
         for node in graph.nodes
-        if not (len(node.outputs) == 1 and node.output in functions) and not _has_kernel(node)
+        if not (len(node.outputs) == 1 and node.output in functions)
+        and not _has_kernel(graph, node)
     ]
     if not missing:
+        if precision is None:
+            return
+        some = TensorRange(-1.0, 1.0)
+        to_network(graph, dict.fromkeys(graph.types, some), Options(precision=precision))
         return
     shown = ", ".join(f"{node.name!r} ({node.op})" for node in missing[:3])
     more = f" and {len(missing) - 3} others" if len(missing) > 3 else ""
@@ -133,6 +173,8 @@ def require_kernels(graph: Graph) -> None:
     why = "there is no kernel for this operator"
     if recurrent is not None:
         why = unrolling_refusal(graph, recurrent) or "it is not unrolled"
+    elif _gives_text(graph, missing[0]):
+        why = "it gives texts; numbers are written"
     elif len(missing) > 1:
         why = "there are no kernels for these operators"
     raise InputError(
@@ -143,9 +185,17 @@ def require_kernels(graph: Graph) -> None:
     )
 
 
-def _has_kernel(node: Node) -> bool:
-    is_known = node.op in _COMPUTING or node.op in _MOVING
-    return is_known and not node.opaque and not (node.domain and node.op != "Dense")
+def _gives_text(graph: Graph, node: Node) -> bool:
+    known = (graph.types.get(name) for name in node.outputs)
+    return any(kind is not None and kind.dtype == "string" for kind in known)
+
+
+def _has_kernel(graph: Graph, node: Node) -> bool:
+    if _gives_text(graph, node):
+        return False
+    is_known = node.op in _COMPUTING or node.op in _MOVING or node.op in _CHOOSING
+    foreign = node.domain and node.op not in ("Dense", SUMS)
+    return is_known and not node.opaque and not foreign
 
 
 def _check_names(graph: Graph, options: Options) -> None:
@@ -161,8 +211,12 @@ def _check_names(graph: Graph, options: Options) -> None:
 
 def _convert(sources: TensorReader, node: Node) -> None:
     ways: list[tuple[str, Callable[[TensorReader, Node], None]]] = []
-    if _has_kernel(node):
-        if node.op in _COMPUTING:
+    if _has_kernel(sources.builder.graph, node):
+        if (kind := _whole_numbers(sources.builder.graph, node)) is not None:
+            ways += _ways_of_whole_numbers(node, kind)
+        elif node.op in _CHOOSING:
+            ways.append(("any type", _CHOOSING[node.op]))
+        elif node.op in _COMPUTING:
             handler = _COMPUTING[node.op]
             options = sources.builder.options
             if options.precision == "int8" and node.name not in options.float_layers:
@@ -185,6 +239,28 @@ def _convert(sources: TensorReader, node: Node) -> None:
         f"node {node.name!r} ({node.op}) cannot be written as C: {why}",
         hint="docs/howto/microcontroller.md lists the operators",
     )
+
+
+def _whole_numbers(graph: Graph, node: Node) -> str | None:
+    """What a node computes first where that is not float32."""
+    kind = graph.types.get(next(filter(None, node.outputs), ""))
+    return None if kind is None or kind.dtype == "float32" else kind.dtype
+
+
+def _ways_of_whole_numbers(
+    node: Node, kind: str
+) -> list[tuple[str, Callable[[TensorReader, Node], None]]]:
+    if node.op in _CHOOSING:
+        return [("any type", _CHOOSING[node.op])]
+    if node.op == "Concat":
+        return [("any type", partial(shapes.concat, is_float=False))]
+    if node.op in _MOVING and _MOVING[node.op] is not resize.resize:
+        return [("any type", _MOVING[node.op])]
+
+    def refuse(_sources: TensorReader, _node: Node) -> None:
+        raise Refusal(f"it computes {kind}; such numbers are found, moved, compared and looked up")
+
+    return [(kind, refuse)]
 
 
 def joined_types(

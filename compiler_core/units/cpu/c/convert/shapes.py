@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from compiler_core.graph.ir import Node
-from compiler_core.units.cpu.c.convert.builder import PlacedValue, Refusal
+from compiler_core.units.cpu.c.convert.builder import PlacedValue, Refusal, plain_type
 from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.network import FLOAT, Array, Value
 from compiler_core.units.cpu.c.operators.moves import MOST_AXES, Block, Copy, Take, row_steps
@@ -198,7 +198,7 @@ def expand(sources: TensorReader, node: Node) -> None:
 
 
 def gather(sources: TensorReader, node: Node) -> None:
-    """Gather with constant indices of one axis."""
+    """Gather of one axis, with constant indices."""
     no_clamp(node)
     builder = sources.builder
     shape = builder.shape(node.inputs[0])
@@ -252,12 +252,15 @@ def concat(sources: TensorReader, node: Node, *, is_float: bool) -> None:
         raise Refusal("all its inputs are constant")
     axes = sources.any(computed[0]).axes
     dtype = sources.common_dtype(computed)
-    kind = FLOAT if is_float else builder.type_of(node.output, dtype)
+    plain = plain_type(builder.graph.types[node.output].dtype)
+    kind = plain or (FLOAT if is_float else builder.type_of(node.output, dtype))
     values = []
     for name in node.inputs:
         if name in builder.graph.constants:
             array: Array = builder.graph.constants[name].transpose(axes)
             values.append(builder.held(name, array, kind))
+        elif plain is not None:
+            values.append(sources.laid_out(name, axes).value)
         elif is_float:
             values.append(sources.real(name, axes).value)
         else:

@@ -13,6 +13,7 @@ from compiler_core.units.cpu.c.convert.builder import (
     channels_last,
     constant_type,
     finite,
+    plain_type,
 )
 from compiler_core.units.cpu.c.convert.unary import Functions
 from compiler_core.units.cpu.c.network import FLOAT, Value
@@ -142,9 +143,12 @@ class TensorReader:
         """
         builder = self.builder
         if tensor in builder.graph.constants:
-            array = finite(builder.graph.constants[tensor], f"constant {tensor!r}")
+            array = builder.graph.constants[tensor]
+            kind = plain_type(str(array.dtype))
+            if kind is None:
+                finite(array, f"constant {tensor!r}")
+                kind = FLOAT if dtype == FLOAT.dtype else constant_type(array, dtype)
             full = array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(axes)
-            kind = FLOAT if dtype == FLOAT.dtype else constant_type(array, dtype)
             return builder.held(tensor, full, kind)
         own = len(builder.shape(tensor))
         if own == rank:
@@ -156,9 +160,12 @@ class TensorReader:
 
     def _constant(self, tensor: str) -> PlacedValue:
         builder = self.builder
-        array = finite(builder.constant(tensor), f"constant {tensor!r}")
-        is_float = builder.options.precision == "float32"
-        kind = FLOAT if is_float else constant_type(array)
+        array = builder.constant(tensor)
+        kind = plain_type(str(array.dtype))
+        if kind is None:
+            finite(array, f"constant {tensor!r}")
+            is_float = builder.options.precision == "float32"
+            kind = FLOAT if is_float else constant_type(array)
         place = PlacedValue(builder.held(tensor, array, kind), tuple(range(array.ndim)))
         builder.places.setdefault(tensor, []).append(place)
         return place

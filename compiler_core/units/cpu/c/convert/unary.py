@@ -349,4 +349,7 @@ def _power(exponent: float) -> Steps:
         return (("reciprocal", 0.0, 0.0),)
     if exponent == -0.5:
         return (("sqrt", 0.0, 0.0), ("reciprocal", 0.0, 0.0))
-    return ()
+    if exponent == int(exponent):
+        whole = -8 <= exponent < -1
+        return (("power", -exponent, 0.0), ("reciprocal", 0.0, 0.0)) if whole else ()
+    return (("log", 0.0, 0.0), ("affine", exponent, 0.0), ("exp", 0.0, 0.0))

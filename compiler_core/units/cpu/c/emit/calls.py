@@ -23,7 +23,7 @@ from compiler_core.units.cpu.c.emit.text import number
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators import moves, pointwise, weighted
 
-SUFFIX = {"int8": "s8", "int16": "s16", "float32": "f32"}
+SUFFIX = {"int8": "s8", "int16": "s16", "int32": "s32", "float32": "f32"}
 
 
 @singledispatch

@@ -8,13 +8,7 @@ from compiler_core.units.cpu.c.emit.calls import SUFFIX, broadcast, call, window
 from compiler_core.units.cpu.c.emit.context import Context
 from compiler_core.units.cpu.c.emit.fixed import Argument, Fixed, fixed, kernel_call
 from compiler_core.units.cpu.c.emit.text import real
-from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators import real as reals
-
-
-def call_of(operator: Operator, context: Context) -> list[str]:
-    """The lines of C that run any operator; none for a view."""
-    return call(operator, context)
 
 
 def _limits(context: Context, *ends: float) -> list[Argument]:

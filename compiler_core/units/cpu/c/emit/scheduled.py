@@ -7,9 +7,9 @@ from dataclasses import replace
 from compiler_core.units.cpu.c.arithmetic.packing import pack_groups
 from compiler_core.units.cpu.c.emit.calls import sum_record
 from compiler_core.units.cpu.c.emit.context import Context
+from compiler_core.units.cpu.c.emit.every_call import call_of
 from compiler_core.units.cpu.c.emit.fixed import fixed, kernel_call, statement
 from compiler_core.units.cpu.c.emit.library_calls import library_call
-from compiler_core.units.cpu.c.emit.real_calls import call_of
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators.pointwise import Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense

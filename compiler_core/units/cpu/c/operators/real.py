@@ -45,7 +45,7 @@ class Dequantize:
 
     def compute(self, inputs: Sequence[Array]) -> Array:
         """See :class:`~compiler_core.units.cpu.c.network.Operator`."""
-        return self.type.real(inputs[0])
+        return np.asarray(self.type.real(inputs[0]), np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,10 +95,10 @@ def test_a_large_bias_beside_small_weights_keeps_its_value() -> None:
     [
         (
             lambda m: m.node("TopK", "x0", m.array([1], "int64"), outputs=2)[0],
-            ("TopK", "no kernel"),
+            ("TopK", "statistics"),
         ),
         (lambda m: m.node("Sin", "x0"), ("Sin", "statistics", "float32")),
-        (lambda m: m.node("CumSum", "x0", m.array(1, "int64")), ("CumSum", "no kernel")),
+        (lambda m: m.node("Det", "x0"), ("Det", "no kernel")),
         (
             lambda m: m.node(
                 "Resize",
@@ -139,6 +139,19 @@ def test_what_has_no_kernel_is_told_before_anything_is_spent_and_what_goes_witho
     assert told.value.hint == (
         f"without them: onnx.utils.extract_model(FILE, NEW_FILE, ['x0'], [{scores!r}])"
     )
+
+
+def test_what_asks_too_much_of_its_kernel_is_told_before_anything_is_spent() -> None:
+    m = Model((1, 2, 6, 6))
+    node = m.node("MaxPool", "x0", kernel_shape=[2, 2], outputs=2)
+    with pytest.raises(InputError, match=r"\(MaxPool\) .*it writes indices"):
+        require_kernels(m.graph(*node))
+    m = Model((1, 2, 6, 6))
+    sizes = m.array([1.0, 1, 2, 2])
+    cubic = m.graph(m.node("Resize", "x0", "", sizes, mode="cubic", cubic_coeff_a=-60.0))
+    with pytest.raises(InputError, match=r"\(Resize\) .*sums of 32 bits"):
+        require_kernels(cubic)
+    require_kernels(cubic, "float32")
 
 
 def test_unknown_names_are_refused() -> None:

@@ -1,0 +1,10 @@
+/* needs: within */
+/* Rows of the middle axis of [outer, count, inner] at computed places. */
+static inline void nt_lookup_s8(int32_t outer, int32_t count, int32_t inner, int32_t number, const int8_t *x,
+                        const int32_t *places, int8_t *y) {
+  for (int32_t o = 0; o < outer; o++)
+    for (int32_t i = 0; i < number; i++) {
+      const int8_t *row = x + (o * count + nt_within(places[i], count)) * inner;
+      for (int32_t c = 0; c < inner; c++) *y++ = row[c];
+    }
+}
