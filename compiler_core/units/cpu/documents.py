@@ -18,6 +18,7 @@ from compiler_core.units.cpu.c.schedules.workload import (
     ConvolutionKernel,
     DenseKernel,
     KernelWorkload,
+    ProductKernel,
     check_workload,
 )
 from compiler_core.units.cpu.c.tasks.machine import KernelMachine, check_machine
@@ -79,6 +80,7 @@ class CpuDocuments:
     ) -> CpuWorkload | KernelWorkload:
         if isinstance(value, dict) and "numbers" in value:
             kind: type[KernelWorkload] = ConvolutionKernel if "kernel" in value else DenseKernel
+            kind = ProductKernel if "columns" in value else kind
             return check_workload(from_plain(kind, value, where), where, bounded=bounded)
         found = from_plain(CpuWorkload, value, where)
         if bounded and len(found.signature) > _LONGEST:

@@ -38,7 +38,7 @@ from compiler_core.units.cpu.c.network import Array, Network, Operator
 from compiler_core.units.cpu.c.plan.memory import MemoryPlan, plan_memory
 from compiler_core.units.cpu.c.schedules.library import library_scratch
 from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule, choices
-from compiler_core.units.cpu.c.schedules.shapes import scratch_bytes
+from compiler_core.units.cpu.c.schedules.scratch import scratch_bytes
 
 SCHEMA = "nest-tune/bundle/1"
 

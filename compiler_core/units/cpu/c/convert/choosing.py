@@ -18,11 +18,11 @@ from compiler_core.units.cpu.c.convert.shapes import no_clamp
 from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.network import FLOAT, TRUTH, WHOLE, Array, Type, Value
 from compiler_core.units.cpu.c.operators.choosing import (
-    Comparison,
+    ElementComparison,
+    LargestPlaces,
     Lookup,
     OneHot,
     Pick,
-    Places,
     Running,
     Select,
     Whole,
@@ -56,7 +56,7 @@ def largest_place(sources: TensorReader, node: Node) -> None:
     found = builder.value(node.output, (sizes[0], 1, sizes[2]), WHOLE)
     last = bool(node.attributes.get("select_last_index", 0))
     least = node.op == "ArgMin"
-    builder.add(Places(node.name, (source.value.name,), found.name, sizes, 1, least, last))
+    builder.add(LargestPlaces(node.name, (source.value.name,), found.name, sizes, 1, least, last))
     order = source.axes
     if not node.attributes.get("keepdims", 1):
         kept = [a for a in source.axes if a != axis]
@@ -79,7 +79,7 @@ def largest(sources: TensorReader, node: Node) -> None:
         )
     least = not node.attributes.get("largest", 1)
     found = builder.value(node.name, (sizes[0], number, sizes[2]), WHOLE)
-    builder.add(Places(node.name, (source.value.name,), found.name, sizes, number, least))
+    builder.add(LargestPlaces(node.name, (source.value.name,), found.name, sizes, number, least))
     values, places = node.outputs
     if values:
         names = (source.value.name, found.name)
@@ -157,7 +157,7 @@ def comparison(sources: TensorReader, node: Node) -> None:
         raise Refusal("it compares integers of different scales")
     names = (b.name, a.name) if crossed else (a.name, b.name)
     place = builder.place(node.output, axes, TRUTH)
-    builder.add(Comparison(node.name, names, place.value.name, function))
+    builder.add(ElementComparison(node.name, names, place.value.name, function))
 
 
 def negation(sources: TensorReader, node: Node) -> None:
@@ -168,7 +168,7 @@ def negation(sources: TensorReader, node: Node) -> None:
     none = builder.held(node.name, np.zeros(ones, np.bool_), TRUTH)
     place = builder.place(node.output, source.axes, TRUTH)
     names = (source.value.name, none.name), place.value.name
-    builder.add(Comparison(node.name, *names, "equal"))
+    builder.add(ElementComparison(node.name, *names, "equal"))
 
 
 def where(sources: TensorReader, node: Node) -> None:

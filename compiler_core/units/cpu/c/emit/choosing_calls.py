@@ -18,7 +18,7 @@ def _called(operator: Operator, context: Context, name: str, *arguments: Argumen
 
 
 @call.register
-def _(operator: choosing.Places, context: Context) -> list[str]:
+def _(operator: choosing.LargestPlaces, context: Context) -> list[str]:
     suffix = SUFFIX[context.dtype(operator.inputs[0])]
     numbers = (*operator.sizes, operator.number, int(operator.least), int(operator.last))
     return _called(operator, context, f"places_{suffix}", *fixed(*numbers))
@@ -45,7 +45,7 @@ def _(operator: choosing.OneHot, context: Context) -> list[str]:
 
 
 @call.register
-def _(operator: choosing.Comparison, context: Context) -> list[str]:
+def _(operator: choosing.ElementComparison, context: Context) -> list[str]:
     suffix = SUFFIX[context.dtype(operator.inputs[0])]
     walk = broadcast(operator, context)
     return _called(operator, context, f"truth_{operator.function}_{suffix}", walk)

@@ -12,16 +12,18 @@ from compiler_core.units.cpu.c.emit.fixed import fixed, kernel_call, statement
 from compiler_core.units.cpu.c.emit.library_calls import library_call
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators.pointwise import Sum
-from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
+from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense, MatrixProduct
 from compiler_core.units.cpu.c.plan.packing import aligned
 from compiler_core.units.cpu.c.schedules.blocks import block_kernel
 from compiler_core.units.cpu.c.schedules.depthwise import deep_scales, depthwise_kernel
+from compiler_core.units.cpu.c.schedules.products import product_kernel
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
 from compiler_core.units.cpu.c.schedules.shapes import (
     is_deep,
     kernel_weights,
     patch_bytes,
     patch_dtype,
+    product_sizes,
     shape_of,
     stored_scales,
 )
@@ -40,6 +42,8 @@ def scheduled_call(operator: Operator, schedule: KernelSchedule, context: Contex
             *context.inputs(operator),
             context.pointer(operator.output),
         )
+    if isinstance(operator, MatrixProduct) and schedule.unit.has_blocks:
+        return _product_call(operator, schedule, context)
     if not isinstance(operator, Convolution | Dense):
         return call_of(operator, context)
     source = context.network.values[operator.inputs[0]]
@@ -71,6 +75,21 @@ def scheduled_call(operator: Operator, schedule: KernelSchedule, context: Contex
         *context.inputs(operator),
         context.pointer(operator.output),
         *arguments,
+    )
+
+
+def _product_call(operator: MatrixProduct, schedule: KernelSchedule, context: Context) -> list[str]:
+    """The lines that multiply two activations."""
+    values = (context.network.values[name] for name in operator.inputs)
+    kernel = product_kernel(operator, product_sizes(*values), schedule)
+    for name in kernel.needs:
+        context.kernel(name)
+    return statement(
+        context.function(kernel.text),
+        context.given(kernel.given),
+        *context.inputs(operator),
+        context.pointer(operator.output),
+        context.scratch("uint32" if schedule.unit == "dsp" else "int8"),
     )
 
 

@@ -32,7 +32,7 @@ def within(places: Array, count: int) -> npt.NDArray[np.int64]:
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class LargestPlaces:
     """Places of the ``number`` largest elements of the middle axis of ``[outer, count, inner]``.
 
     The first of equal ones comes first, unless ``last``.
@@ -127,7 +127,7 @@ class OneHot:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class ElementComparison:
     """A truth of two elements that broadcast, by its name in :data:`COMPARISONS`."""
 
     name: str

@@ -14,12 +14,15 @@ from compiler_core.units.cpu.c.schedules.shapes import (
     patch_dtype,
 )
 
-DSP_NEEDS = ("load32", "widen", "dual", "scaled", "narrow")
-MVE_NEEDS = ("vector_dot", "scaled", "narrow")
-LANES_NEEDS = ("vector_dot", "lane_of", "lane_narrow")
-WIDE_DSP_NEEDS = ("load32", "widen", "dual", "scaled16", "narrow16")
-WIDE_MVE_NEEDS = ("vector16", "scaled16", "narrow16")
-WIDE_LANES_NEEDS = ("vector16", "lane_of", "lane_narrow16")
+DSP_NEEDS = ("hidden", "load32", "widen", "dual", "scaled", "narrow")
+MVE_NEEDS = ("hidden", "vector_dot", "scaled", "narrow")
+LANES_NEEDS = ("hidden", "vector_dot", "lane_of", "lane_narrow")
+WIDE_DSP_NEEDS = ("hidden", "load32", "widen", "dual", "scaled16", "narrow16")
+WIDE_MVE_NEEDS = ("hidden", "vector16", "scaled16", "narrow16")
+WIDE_LANES_NEEDS = ("hidden", "vector16", "lane_of", "lane_narrow16")
+
+_PEELED = 8
+"""Turns of a loop of pairs that compilers write out: what all pixels read would be kept then."""
 
 _NEEDS = {
     ("dsp", False, False): DSP_NEEDS,
@@ -137,13 +140,17 @@ def _block(shape: KernelShape, schedule: KernelSchedule, padded: int) -> list[st
     lanes = in_lanes(schedule)
     numbers = 2 if shape.wide else 3 if lanes else 4
     begins = [o // 4 * 4 * numbers + o % 4 if lanes else numbers * o for o in outputs]
+    turns = padded // (step * schedule.unroll)
     lines = [
         "int32_t " + ", ".join(f"a{p}{o} = s[{begins[o]}]" for p in pixels for o in outputs) + ";",
         f"const {kind} " + ", ".join(f"*x{p} = patch + {p * padded}" for p in pixels) + ";",
-        f"for (int32_t k = 0; k < {padded // (step * schedule.unroll)}; k++) {{",
+        f"for (int32_t k = 0; k < {turns}; k++) {{",
     ]
+    hides = padded > step if mve else 1 < turns <= _PEELED
     for turn in range(schedule.unroll):
         at = turn * step
+        if hides:
+            lines.append("  NT_HIDE(w);")
         if mve:
             lines += [f"  {vector} v{p}{turn} = {vector}_load(x{p} + {at});" for p in pixels]
         else:

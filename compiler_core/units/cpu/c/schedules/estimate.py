@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from compiler_core.units.cpu.c.schedules.legality import MEMBERS, Rows
 from compiler_core.units.cpu.c.schedules.schedule import KernelUnit
-from compiler_core.units.cpu.c.schedules.workload import KernelWorkload
+from compiler_core.units.cpu.c.schedules.workload import KernelWorkload, ProductKernel
 
 _DSP, _MVE = MEMBERS.index(KernelUnit.DSP), MEMBERS.index(KernelUnit.MVE)
 _CALLS = tuple(place for place, unit in enumerate(MEMBERS) if unit.is_library)
@@ -78,7 +78,8 @@ def least(workload: KernelWorkload, rows: Rows, vectors: bool) -> npt.NDArray[np
     unit = rows[:, 0]
     found = np.full(len(rows), float(workload_least(workload, vectors)))
     blocked = (unit == _DSP) | (unit == _MVE)
-    if not workload.depthwise and blocked.any():
+    plain = workload.depthwise or isinstance(workload, ProductKernel)
+    if not plain and blocked.any():
         b = blocks_of(workload, rows)
         # Two loads may be one instruction, and widening one with its product's rotation.
         own = b.turns * (b.products + b.loads / 2 + b.widened / 2) + workload.positions

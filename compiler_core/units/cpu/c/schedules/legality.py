@@ -3,7 +3,7 @@
 | rule | holds where |
 |---|---|
 | unit | the core has it; CMSIS-NN: it is given, and computes the same bits |
-| outputs | blocks divide the output channels |
+| outputs | blocks divide the output channels; columns of products may be left over |
 | accumulators | outputs times pixels are at most eight sums: registers hold no more |
 | pixels | a block of more than four is not larger than the result |
 | unpacked | weights of 4 bits are unpacked for what multiplies bytes, and nothing else is |
@@ -30,6 +30,7 @@ from compiler_core.units.cpu.c.schedules.schedule import (
 )
 from compiler_core.units.cpu.c.schedules.workload import (
     KernelWorkload,
+    ProductKernel,
     network_of,
     workload_of,
 )
@@ -71,6 +72,8 @@ def demands(
     ]
     missing = (~np.isin(unit, known)).astype(np.int64)
     rest = np.where(blocked, workload.outputs % np.maximum(outputs, 1), 0)
+    if isinstance(workload, ProductKernel):
+        rest = np.zeros_like(rest)
     sums = np.where(blocked, outputs * pixels, 1)
     over = np.where(blocked, pixels, 1)
     if workload.numbers.weight_bits == 8:

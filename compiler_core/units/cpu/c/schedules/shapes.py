@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,6 @@ import numpy.typing as npt
 from compiler_core.units.cpu.c.arithmetic.fixed_point import narrow_multiplier
 from compiler_core.units.cpu.c.network import ITEM_BYTES, Operator, Value
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
-from compiler_core.units.cpu.c.plan.packing import aligned
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
 
 _WIDE_PLACES = 18
@@ -122,6 +121,16 @@ def shape_of(operator: Convolution | Dense, source: Value) -> KernelShape:
     )
 
 
+ProductSizes = tuple[int, int, int, int]
+"""Batch, rows, depth and columns of a product of two activations."""
+
+
+def product_sizes(first: Value, second: Value) -> ProductSizes:
+    """Sizes of a product of two values."""
+    batch, rows, depth = first.shape
+    return batch, rows, depth, second.shape[2]
+
+
 @dataclass(frozen=True)
 class KernelText:
     """A function.
@@ -144,17 +153,29 @@ _GIVEN = ("zero", "offset", "low", "high")
 
 
 def kernel_text(
-    shape: KernelShape, needs: Sequence[str], signature: Sequence[str], lines: Sequence[str]
+    shape: KernelShape,
+    needs: Sequence[str],
+    signature: Sequence[str],
+    lines: Sequence[str],
+    more: Mapping[str, int] | None = None,
 ) -> KernelText:
-    """A function from the types and names of its arguments, and the lines within its braces."""
+    """A function from the types and names of its arguments, and the lines within its braces.
+
+    Args:
+        shape: Its zero points and clamp are given to the function, where they are used.
+        needs: Kernels.
+        signature, lines: Text.
+        more: Further numbers that are given by name, where they are used.
+    """
     body = "\n".join(lines)
-    used = [name for name in _GIVEN if re.search(rf"\b{name}\b", body)]
+    known = {name: int(getattr(shape, name)) for name in _GIVEN} | dict(more or {})
+    used = [name for name in known if re.search(rf"\b{name}\b", body)]
     first = ["const int32_t *q"] if used else []
     head = ",\n              ".join([*first, *signature])
     numbers = ", ".join(f"{name} = q[{place}]" for place, name in enumerate(used))
     declared = f"  const int32_t {numbers};\n" if used else ""
     text = f"static void @({head}) {{\n{declared}{body}\n}}\n"
-    return KernelText(tuple(needs), text, tuple(getattr(shape, name) for name in used))
+    return KernelText(tuple(needs), text, tuple(known[name] for name in used))
 
 
 def lane_count(shape: KernelShape, schedule: KernelSchedule) -> int:
@@ -173,14 +194,6 @@ def padded_depth(shape: KernelShape, schedule: KernelSchedule) -> int:
     """Products of one sum, rounded up to whole turns."""
     group = lane_count(shape, schedule) * schedule.unroll
     return -(-shape.depth // group) * group
-
-
-def scratch_bytes(operator: Operator, source: Value, schedule: KernelSchedule) -> int:
-    """What a kernel needs while it runs: patches of the input, then weights that it unpacks."""
-    patches = patch_bytes(operator, source, schedule)
-    if not schedule.unpacked or not isinstance(operator, Convolution | Dense):
-        return patches
-    return aligned(patches) + aligned(kernel_weights(operator, source, schedule).size)
 
 
 def patch_bytes(operator: Operator, source: Value, schedule: KernelSchedule) -> int:

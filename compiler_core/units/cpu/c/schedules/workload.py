@@ -16,9 +16,9 @@ from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.tensor.digest import digest
 from compiler_core.units.cpu.c.arithmetic.weighted import Sliding, WeightedRequantization
 from compiler_core.units.cpu.c.network import Network, Operator, Type, Value
-from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense, Int8s
-from compiler_core.units.cpu.c.schedules.schedule import refusal
-from compiler_core.units.cpu.c.schedules.shapes import shape_of
+from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense, Int8s, MatrixProduct
+from compiler_core.units.cpu.c.schedules.schedule import MOST_DEPTH, refusal
+from compiler_core.units.cpu.c.schedules.shapes import product_sizes, shape_of
 
 _EXTENT_MAX = 1 << 20
 _ELEMENTS_MAX = 1 << 24
@@ -43,6 +43,7 @@ class KernelFormats:
         weight_bits: 8 or 4.
         activation_bits: 8 or 16.
         offset: Whether the input has a zero point other than 0.
+        other_offset: Whether the second input has one.
         clamp: What is done beside a saturation: see :data:`CLAMPS`.
     """
 
@@ -50,6 +51,7 @@ class KernelFormats:
     activation_bits: int = 8
     offset: bool = False
     clamp: str = field(default="", metadata={ONLY_WHERE_OTHER: True})
+    other_offset: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def text(self) -> str:
@@ -189,11 +191,70 @@ class DenseKernel:
         return f"{self.rows}x{self.inputs} -> {self.rows}x{self.outputs}{self.numbers.text}"
 
 
-KernelWorkload = ConvolutionKernel | DenseKernel
+@dataclass(frozen=True)
+class ProductKernel:
+    """A product of two activations, ``[batch, rows, inner]`` by ``[batch, inner, columns]``."""
+
+    batch: int
+    rows: int
+    inner: int
+    columns: int
+    numbers: KernelFormats
+
+    @property
+    def operator(self) -> str:
+        """The field's name."""
+        return "matmul"
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits: equal workloads have equal ones."""
+        return digest(self)
+
+    @property
+    def depthwise(self) -> bool:
+        """It never is."""
+        return False
+
+    @property
+    def depth(self) -> int:
+        """Products of one sum."""
+        return self.inner
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the result: what blocks of outputs are of."""
+        return self.columns
+
+    @property
+    def positions(self) -> int:
+        """Rows of the result."""
+        return self.batch * self.rows
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.positions * self.inner * self.columns
+
+    @property
+    def inner_macs(self) -> int:
+        """The same: nothing is padded."""
+        return self.macs
+
+    @property
+    def shape(self) -> str:
+        """Extents in one line."""
+        sizes = f"{self.rows}x{self.inner} by {self.inner}x{self.columns}"
+        return (f"{self.batch} of " if self.batch > 1 else "") + sizes + self.numbers.text
+
+
+KernelWorkload = ConvolutionKernel | DenseKernel | ProductKernel
 
 
 def workload_of(network: Network, operator: Operator) -> KernelWorkload | None:
     """The workload of an operator; ``None`` where plain loops alone are legal."""
+    if isinstance(operator, MatrixProduct):
+        return _product_of(network, operator)
     if not isinstance(operator, Convolution | Dense):
         return None
     if refusal(replace(operator, bits=8)) is not None:
@@ -218,6 +279,16 @@ def workload_of(network: Network, operator: Operator) -> KernelWorkload | None:
         operator.depthwise,
         numbers,
     )
+
+
+def _product_of(network: Network, operator: MatrixProduct) -> ProductKernel | None:
+    first, second = (network.values[name] for name in operator.inputs)
+    is_held = any(name in network.constants for name in operator.inputs)
+    if refusal(operator) is not None or is_held or operator.inputs[0] == operator.inputs[1]:
+        return None
+    a, b = (offset != 0 for offset in operator.offsets)
+    numbers = KernelFormats(8, 8, a, _clamp(operator.scaling, first.type), b)
+    return ProductKernel(*product_sizes(first, second), numbers)
 
 
 def _clamp(scaling: WeightedRequantization, kind: Type) -> str:
@@ -247,6 +318,8 @@ def network_of(workload: KernelWorkload) -> Network:
         high,
         wide,
     )
+    if isinstance(workload, ProductKernel):
+        return _product_network(workload, kind, (low, high))
     offset, bias = -_CUT * numbers.offset, np.zeros(workload.outputs, np.int64)
     if isinstance(workload, DenseKernel):
         shapes: tuple[tuple[int, ...], ...] = (
@@ -283,6 +356,18 @@ def network_of(workload: KernelWorkload) -> Network:
     return Network("operator", values, ("v0",), ("v1",), ("v0", "v1"), axes, (operator,), {})
 
 
+def _product_network(workload: ProductKernel, kind: Type, ends: tuple[int, int]) -> Network:
+    w, numbers = workload, workload.numbers
+    scaling = WeightedRequantization(np.array(1 << 30), np.array(-8), _ZERO, *ends)
+    offsets = (-_CUT * numbers.offset, -_CUT * numbers.other_offset)
+    operator = MatrixProduct("operator", ("v0", "v1"), "v2", offsets, scaling)
+    sizes = (w.rows, w.inner), (w.inner, w.columns), (w.rows, w.columns)
+    values = {f"v{i}": Value(f"v{i}", "", (w.batch, *s), kind) for i, s in enumerate(sizes)}
+    axes = dict.fromkeys(values, (0, 1, 2))
+    names = ("v0", "v1", "v2")
+    return Network("operator", values, names[:2], names[2:], names, axes, (operator,), {})
+
+
 def _weights(shape: tuple[int, ...], bits: int) -> Int8s:
     most = 2 ** (bits - 1) - 1
     numbers = (np.arange(prod(shape)) % (2 * most + 1) - most).astype(np.int8)
@@ -304,6 +389,12 @@ def check_workload(workload: KernelWorkload, where: str, *, bounded: bool) -> Ke
     if isinstance(workload, DenseKernel):
         extents = [workload.rows, workload.inputs, workload.outputs]
         sizes = [extents[0] * extents[1], extents[1] * extents[2], extents[0] * extents[2]]
+    elif isinstance(workload, ProductKernel):
+        extents = [workload.batch, workload.rows, workload.inner, workload.columns]
+        batch, rows, inner, columns = extents
+        sizes = [batch * rows * inner, batch * inner * columns, batch * rows * columns]
+        if inner > MOST_DEPTH:
+            raise InputError(f"{where}: sums of {inner} products; at most {MOST_DEPTH} fit 30 bits")
     else:
         w = workload
         extents = [w.samples, w.height, w.width, w.channels, w.outputs, *w.kernel, *w.stride]

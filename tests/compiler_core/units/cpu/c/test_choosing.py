@@ -21,7 +21,7 @@ from compiler_core.quantize.profile import profile_model
 from compiler_core.units.cpu.c.bundles.bundle import expected, write_bundle
 from compiler_core.units.cpu.c.convert.convert import require_kernels, to_network
 from compiler_core.units.cpu.c.convert.options import Options
-from compiler_core.units.cpu.c.operators.choosing import Lookup, OneHot, Pick, Places
+from compiler_core.units.cpu.c.operators.choosing import LargestPlaces, Lookup, OneHot, Pick
 from tests.compiler_core.units.cpu.c.cases import joined
 from tests.compiler_core.units.cpu.c.made import make_bundle
 from tests.compiler_core.units.cpu.c.test_random_networks import SANITIZERS
@@ -229,7 +229,7 @@ def test_places_outside_go_to_the_nearest_end() -> None:
 
 def test_missing_numbers_are_never_the_largest() -> None:
     row = np.array([[[np.nan], [1.0], [3.0]]], np.float32)
-    found = Places("n", ("x",), "y", (1, 3, 1), 3).compute([row])
+    found = LargestPlaces("n", ("x",), "y", (1, 3, 1), 3).compute([row])
     assert found.dtype == np.int32
     assert found.ravel().tolist()[0] == 0  # nothing is above what is no number
 
