@@ -217,9 +217,10 @@ class PrecisionSearch:
         found: list[VerifiedPlan] = []
         for share in (1.0, *_ROOMS):
             plan = self.proposer.best(f"at most {share:.3g} of the noise", share * whole)
-            if plan is not None and plan.places not in [f.plan.places for f in found]:
+            if plan is not None and _key(plan) not in map(_key, _plans(found)):
                 scheme, noise = self._quietest(plan.places)[0]
-                found.append(VerifiedPlan(plan, scheme, noise, True))
+                rounded = self._least_noise(plan.places, scheme)[1]
+                found.append(VerifiedPlan(replace(plan, places=rounded), scheme, noise, True))
         return sorted(found, key=lambda offer: offer.noise > _DESTROYED)
 
     def _alone(self, plan: PrecisionPlan) -> float:

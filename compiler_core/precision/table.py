@@ -32,6 +32,7 @@ from compiler_core.quantize.precisions import (
     has_weights,
     precision_of,
     timed_as,
+    with_narrow_weights,
 )
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.sums import float_sum
@@ -143,6 +144,30 @@ def costs_of(table: PrecisionTable) -> FormatCosts:
         tuple(
             BorderCosts(a, b, tuple(tuple(costs[p, q] for q in kept[b]) for p in kept[a]))
             for (a, b), costs in table.borders.items()
+        ),
+    )
+
+
+def with_narrow_twins(costs: FormatCosts) -> FormatCosts:
+    """Costs with the places whose weights have 7 bits as well, where those of 8 are kept: they take
+    as long, and lose less where kernels saturate sums of products."""
+    at = {
+        name: [*range(len(own)), *(i for i, p in enumerate(own) if with_narrow_weights(p) != p)]
+        for name, own in costs.places.items()
+    }
+    places = {}
+    for name, own in costs.places.items():
+        twins = (with_narrow_weights(own[i]) for i in at[name][len(own) :])
+        places[name] = (*own, *twins)
+    return FormatCosts(
+        places,
+        {name: tuple(us[i] for i in at[name]) for name, us in costs.us.items()},
+        tuple(
+            replace(
+                item,
+                us=tuple(tuple(item.us[i][j] for j in at[item.second]) for i in at[item.first]),
+            )
+            for item in costs.borders
         ),
     )
 

@@ -28,7 +28,13 @@ from compiler_core.precision.search import (
     PrecisionChoice,
     PrecisionSearch,
 )
-from compiler_core.precision.table import FormatCosts, PrecisionTable, costs_of, measure_table
+from compiler_core.precision.table import (
+    FormatCosts,
+    PrecisionTable,
+    costs_of,
+    measure_table,
+    with_narrow_twins,
+)
 from compiler_core.precision.verified import PlanTimer, VerifiedPlan
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.behind_selections import measure_plan
@@ -232,7 +238,10 @@ def measured_costs(
     )
     offers = search.offers() if graded else []
     scheme = offers[0].scheme if offers else search.scheme
-    return costs_of(search.table), scheme, [offer.plan.places for offer in offers]
+    costs = costs_of(search.table)
+    if timer.machine.saturates:
+        costs = with_narrow_twins(costs)
+    return costs, scheme, [offer.plan.places for offer in offers]
 
 
 def measured_table(

@@ -9,6 +9,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.proposals import FormatProposer
 from compiler_core.precision.table import FormatCosts, table_of
+from compiler_core.quantize.precisions import timed_as
 from compiler_core.units.names import CPU
 from search_spaces.joint import OuterPoint
 from search_spaces.parameter import Parameter
@@ -99,5 +100,6 @@ class FormatsPart:
         found = []
         for parameter in self.parameters:
             place = places.get(parameter.name, CPU)
-            found.append(parameter.index(place) if place in parameter.values else 0)
+            known = (own for own in (place, timed_as(place)) if own in parameter.values)
+            found.append(parameter.index(next(known, CPU)))
         return tuple(found)

@@ -27,7 +27,7 @@ from compiler_core.precision.proposals import (
     PrecisionPlan,
 )
 from compiler_core.precision.search import PrecisionSearch
-from compiler_core.precision.table import costs_of, measure_table, table_of
+from compiler_core.precision.table import costs_of, measure_table, table_of, with_narrow_twins
 from compiler_core.precision.verified import PlanTime, VerifiedPlan, fastest
 from compiler_core.quantize.precision_lowering import lower_precisions
 from compiler_core.quantize.precisions import (
@@ -36,6 +36,7 @@ from compiler_core.quantize.precisions import (
     precision_of,
     precisions_of,
     timed_as,
+    with_narrow_weights,
     with_rounding,
 )
 from compiler_core.quantize.profile import Profile, profile_model
@@ -450,3 +451,29 @@ def test_scales_are_found_in_the_way_that_suits_the_plan(known: Known) -> None:
     found = search.choose()
     assert found.scheme == suits
     assert 0 < len(found.chosen.plan.places) <= 2
+
+
+def test_weights_of_7_bits_cost_what_those_of_8_cost(synthetic: ModuleType, tmp_path: Path) -> None:
+    graph = load_model(synthetic.write("residual", tmp_path)).graph
+    profile = profile_model(graph, synthetic.samples("residual", 8))
+    costs = costs_of(measure_table(graph, profile.ranges(), RuleTimer()))
+    twins = with_narrow_twins(costs)
+    table, plain = table_of(graph, twins), table_of(graph, costs)
+    others = {name: own[-1] for name, own in costs.places.items()}
+    added = 0
+    for name, own in twins.places.items():
+        wide = costs.places[name]
+        assert own[: len(wide)] == wide
+        assert list(map(timed_as, own[len(wide) :])) == [
+            place for place in wide if with_narrow_weights(place) != place
+        ]
+        for place in own[len(wide) :]:
+            added += 1
+            assert table.singles[name][place] == plain.singles[name][timed_as(place)]
+            assert table.total_us({**others, name: place}) == plain.total_us(
+                {**others, name: timed_as(place)}
+            )
+    assert added
+    for pair, found in table.borders.items():
+        for (one, other), cost in found.items():
+            assert cost == plain.borders[pair][timed_as(one), timed_as(other)]
