@@ -23,7 +23,7 @@ from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.good_enough import is_ruin, reason_against, shortfall, worst
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
-from compiler_core.quantize.left_in_float import float_sets
+from compiler_core.quantize.left_in_float import float_sets, quantizing_work
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import OutputQuality, QualityMeter
 from compiler_core.quantize.reconstruction import (
@@ -46,9 +46,8 @@ _MOST_MEASURED = 1 << 37
 """Work of all rungs before GPTQ: those that would be beyond it are left out, but for the first
 two."""
 _ALWAYS = 2
-_NODE_WORK, _WEIGHT_WORK, _RUNS_WORK = 1 << 21, 1 << 7, 4
-"""Multiplications of fitted weights that take as long as quantizing a node, and a weight; and
-multiplications of a run that take as long as one."""
+_RUNS_WORK = 4
+"""Multiplications of a run that take as long as one of what quantizing counts."""
 
 FIRST = "weights per tensor"
 _CHANNEL = QuantizationScheme(granularity=Granularity.CHANNEL)
@@ -200,15 +199,8 @@ class _Climb:
 
     def _measuring_work(self) -> int:
         """What applying a scheme and measuring it take, about."""
-        graph, nodes = self._graph, len(self._graph.nodes)
-        weights = sum(
-            graph.constants[name].size
-            for node in graph.nodes
-            for name in node.inputs
-            if name in graph.constants
-        )
-        macs = sum(layer_macs(graph).values()) * self._meter.samples
-        return macs // _RUNS_WORK + nodes * _NODE_WORK + weights * _WEIGHT_WORK
+        macs = sum(layer_macs(self._graph).values()) * self._meter.samples
+        return macs // _RUNS_WORK + quantizing_work(self._graph)
 
     def _holds_for_others(self, name: str, scheme: QuantizationScheme) -> bool:
         """Whether weights fitted to every other run do for those between, too; where they do not,

@@ -37,8 +37,11 @@ LEVELS = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.125)
 _MOST_MEASUREMENTS, _LEAST_MEASUREMENTS = 160, 8
 _WORK = 1 << 37
 """Of all measurements, in multiplications, about."""
-_NODE_WORK = 1 << 21
-"""What quantizing a node takes, in multiplications."""
+_NODE_WORK, _WEIGHT_WORK = 1 << 21, 1 << 8
+"""What quantizing a node and running it apart takes, and what a weight of it takes, in
+multiplications."""
+_MEAN_PART = 16
+"""The part of a network that measurements quantize in the mean: halves of halves."""
 _RUN_WORK = 1 << 30
 """Multiplications of one measurement: large networks are measured on fewer samples."""
 _LEAST_RUNS = 2
@@ -155,7 +158,7 @@ def float_sets(
     chosen = measured_runs(graph, check_samples(graph, samples))
     kept = max(_LEAST_RUNS, _RUN_WORK // total // model_batch(graph))
     chosen = chosen[:: -(-len(chosen) // kept)]
-    work = total * len(chosen) * model_batch(graph) + len(graph.nodes) * _NODE_WORK
+    work = total * len(chosen) * model_batch(graph) + quantizing_work(graph, _MEAN_PART)
     most = min(_MOST_MEASUREMENTS, _WORK // work)
     if most < _LEAST_MEASUREMENTS:
         return ()
@@ -182,6 +185,18 @@ def float_sets(
         if sum(macs.get(name, 0) for name in grown) <= share * total and grown not in found:
             found.append(grown)
     return tuple(found)
+
+
+def quantizing_work(graph: Graph, part: int = 1) -> int:
+    """What quantizing a graph and making it run takes, in multiplications, about: a weight counts
+    at every node that reads it, one of every ``part`` of them."""
+    weights = sum(
+        graph.constants[name].size
+        for node in graph.nodes
+        for name in node.inputs
+        if name in graph.constants
+    )
+    return len(graph.nodes) * _NODE_WORK + weights * _WEIGHT_WORK // part
 
 
 def _cost(graph: Graph, node: Node) -> int:

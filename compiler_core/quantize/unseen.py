@@ -8,19 +8,19 @@ lost by them is more than what will be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import choose
-from compiler_core.quantize.apply import apply_scheme
+from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.behind_selections import measure_plan
 from compiler_core.quantize.good_enough import reason_against, shortfall
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.profile import Profile
-from compiler_core.quantize.quality import QualityMeter
+from compiler_core.quantize.quality import OutputQuality, QualityMeter
 from compiler_core.quantize.scheme import CalibrationSize, QuantizationScheme, WeightRounding
 from compiler_core.quantize.unit_arithmetics import Computing
 
@@ -44,8 +44,9 @@ def reason_unseen(
         graph: The float graph, simplified.
         assignment: Unit per node.
         profile: Statistics of that graph, with its samples.
-        scheme: What is good enough on these samples. Weights are rounded to the nearest: those that
-            are fitted to samples are tried on others where they are chosen.
+        scheme: Where it is not good enough on these samples, nothing is said of others. Weights are
+            rounded to the nearest: those that are fitted to samples are tried on others where they
+            are chosen.
         arithmetic: Of the NPUs; by default one of the usual kind.
         threads: Threads of onnxruntime.
 
@@ -65,10 +66,29 @@ def reason_unseen(
     def applied(places: Mapping[str, str]) -> QuantizedGraph:
         return apply_scheme(graph, places, ranges, scheme, known, arithmetic=arithmetic).quantized
 
+    def with_all(places: Mapping[str, str]) -> QuantizedGraph:
+        return apply_profile(graph, places, profile, scheme, arithmetic=arithmetic).quantized
+
     try:
         meter = QualityMeter(graph, choose(graph, samples, range(used, runs)), threads=threads)
-        outputs = measure_plan(meter, graph, assignment, applied)
+        reason = reason_by(measure_plan(meter, graph, assignment, applied))
+        if reason and reason_by(measure_plan(meter, graph, assignment, with_all)):
+            return ""  # more samples do not help
+        return reason
     except InputError:
         return ""
+
+
+def reason_by(outputs: Sequence[OutputQuality]) -> str:
+    """Why ranges of half the samples are not good enough for the others; nothing where they are,
+    or nearly so."""
     lacking = max(map(shortfall, outputs), default=0.0)
     return reason_against(outputs) if lacking > _MARGIN else ""
+
+
+def warning_of(reason: str, samples: int) -> str:
+    """What is said where there are too few samples."""
+    return (
+        f"{samples} calibration samples may be too few: with ranges of the first half, {reason} on "
+        "the second half; more of them, as different as what the model will see, find the ranges"
+    )

@@ -17,8 +17,10 @@ from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.package.fresh import FreshFolder
 from compiler_core.quantize.good_enough import reason_against, worst
 from compiler_core.quantize.ladder_record import Quality
-from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.quality import OutputQuality, measured_runs, output_quality
+from compiler_core.quantize.scheme import CalibrationSize
+from compiler_core.quantize.unseen import reason_by, warning_of
 from compiler_core.units.facets.bundles import BundleReport, BundleRequest, Bundles, OpenBundle
 from nest_tune.api.values import (
     Arrays,
@@ -128,7 +130,8 @@ def compile_bundle(
         require_replaceable(folder)
     source, data = _loaded(model, calibration, shapes, states or {}, progress)
     bundles.require(source.graph, precision if config is None else None)
-    request = _request(source, data, target or "", folder, wanted, config, progress)
+    profile = _profile(source, data, wanted, config, progress)
+    request = _request(source, data, target or "", folder, wanted, config, profile)
     progress(f"writing {folder}")
     if beside:
         report = bundles.write(request)
@@ -136,11 +139,14 @@ def compile_bundle(
     with FreshFolder(folder) as fresh:
         report = bundles.write(replace(request, folder=fresh.path))
         fresh.keep()
-    found = () if data is None else _quality(bundles.open(folder), data)
+    opened = bundles.open(folder)
+    found = () if data is None else _quality(opened, data)
     warnings = report.warnings
     if reason := reason_against(found):
         said = "nest-tune bundle --float-layer NODE keeps a layer in float32"
         warnings = (*warnings, f"{reason}: the model may be of no use; {said}")
+    elif profile is not None and (reason := _unseen(opened, profile)):
+        warnings = (*warnings, warning_of(reason, profile.samples))
     return BundleCompilation(folder, report, worst(found), warnings)
 
 
@@ -186,6 +192,23 @@ def _loaded(
     return source, samples
 
 
+def _profile(
+    source: FloatModel,
+    data: Arrays | None,
+    wanted: _Wanted,
+    config: PathName | None,
+    progress: Progress,
+) -> Profile | None:
+    """Statistics of the calibration data, where they decide anything."""
+    if wanted.precision != "int8" or data is None or config is not None:
+        return None
+    return profile_model(
+        source.graph,
+        data,
+        progress=lambda done, total: progress(f"calibrating: {done} of {total} samples"),
+    )
+
+
 def _request(
     source: FloatModel,
     data: Arrays | None,
@@ -193,19 +216,11 @@ def _request(
     folder: Path,
     wanted: _Wanted,
     config: PathName | None,
-    progress: Progress,
+    profile: Profile | None,
 ) -> BundleRequest:
-    ranges: dict[str, Any] = {}
-    if wanted.precision == "int8" and data is not None and config is None:
-        told = profile_model(
-            source.graph,
-            data,
-            progress=lambda done, total: progress(f"calibrating: {done} of {total} samples"),
-        )
-        ranges = dict(told.ranges())
     return BundleRequest(
         source.graph,
-        ranges,
+        {} if profile is None else dict(profile.ranges()),
         self_test_samples(source.graph, data, wanted.samples),
         target,
         folder,
@@ -254,3 +269,14 @@ def _quality(opened: OpenBundle, data: Mapping[str, npt.NDArray[Any]]) -> list[O
         if quality is not None:
             found.append(quality)
     return found
+
+
+def _unseen(opened: OpenBundle, profile: Profile) -> str:
+    """Why ranges of the first half of the samples are not good enough for the second half."""
+    samples, graph = profile.first(), opened.graph
+    used = CalibrationSize.HALF.samples(profile.samples, profile.batch) // profile.batch
+    runs = profile.samples // profile.batch
+    if samples is None or used == runs:
+        return ""
+    half = opened.with_ranges(profile.ranges(CalibrationSize.HALF))
+    return reason_by(_quality(half, choose(graph, samples, range(used, runs))))

@@ -29,7 +29,7 @@ from compiler_core.quantize.rebuild import apply_exponents
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.quantize.unit_arithmetics import Computing
-from compiler_core.quantize.unseen import reason_unseen
+from compiler_core.quantize.unseen import reason_unseen, warning_of
 from compiler_core.targets.integer_units import target_arithmetic
 from nest_tune.stores.reconstruction_store import stored_reconstruction
 
@@ -170,20 +170,17 @@ def _unseen(
     arithmetic: Computing | None,
     threads: int,
 ) -> Iterator[str]:
-    """Where the untuned default is good enough on the samples that it was chosen by alone."""
+    """Where a scheme is good enough on the samples alone that its ranges were found on."""
     ladder = configuration.scheme.ladder
-    if ladder is None or not ladder.good_enough:
+    known = ladder is not None and not ladder.good_enough
+    if known or configuration.scheme.exponents or configuration.scheme.is_open:
         return
     places, scheme = assignment_of(model, configuration, arithmetic), configuration.scheme
     reason = reason_unseen(
         model.graph, places, profile, scheme.quantization(), arithmetic, threads=threads
     )
     if reason:
-        yield (
-            f"{profile.samples} calibration samples may be too few: with ranges of the first half, "
-            f"{reason} on the second half; more of them, as different as what the model will "
-            "see, find the ranges"
-        )
+        yield warning_of(reason, profile.samples)
 
 
 def _warnings(configuration: Configuration, model: FloatModel, profile: Profile) -> Iterator[str]:

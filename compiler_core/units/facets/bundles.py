@@ -229,6 +229,11 @@ class OpenBundle(Protocol):
         """Rows of an output as real numbers in the layout of the model."""
         ...
 
+    def with_ranges(self, ranges: Mapping[str, TensorRange]) -> OpenBundle:
+        """The same with scales by other statistics of activations: for :meth:`reference` and
+        :meth:`real`, for no sources of it are written."""
+        ...
+
 
 @runtime_checkable
 class Bundles(Protocol):

@@ -65,3 +65,29 @@ def test_a_compile_warns_where_its_samples_are_too_few(dense, tmp_path) -> None:
     )
     assert any("16 calibration samples may be too few" in line for line in grown.warnings)
     assert not alike.warnings
+
+
+@pytest.mark.parametrize("target", ["vta", "c99"])
+def test_who_decides_the_scheme_is_warned_too(dense, tmp_path, target: str) -> None:
+    """Schemes from a file, and packages of sources, which have one scheme alone."""
+    config = tmp_path / "config.toml"
+    config.write_text(
+        'schema = "nest-tune/config/1"\n[scheme.decisions]\nactivation_range = "max"\n'
+    )
+    compile_ = {
+        "vta": lambda data: nest_tune.compile(
+            dense, "vta", tmp_path / "out", calibration=data, config=config
+        ),
+        "c99": lambda data: nest_tune.compile_bundle(
+            dense, "c99", tmp_path / "sources", calibration=data
+        ),
+    }[target]
+    given = drawn(1.5), np.tile(drawn(1.0, count=8), (2, 1))
+    grown, alike = (compile_({"x": samples}).warnings for samples in given)
+    assert any("16 calibration samples may be too few" in line for line in grown)
+    assert not alike
+
+
+def test_a_scheme_that_is_bad_on_all_samples_is_not_blamed_on_their_number(dense) -> None:
+    flat = np.ones((16, 16), np.float32) + 1e-3 * drawn(1.0)
+    assert reason(dense, flat) == ""

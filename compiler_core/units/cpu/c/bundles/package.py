@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -172,8 +173,13 @@ def decisions_of(
         options.channels_last,
         options.weight_range,
         options.patches,
-        {n: (float(r.low), float(r.high)) for n, r in sorted(ranges.items()) if r.bounded},
+        bounds_of(ranges),
     )
+
+
+def bounds_of(ranges: Mapping[str, TensorRange]) -> dict[str, tuple[float, float]]:
+    """Lowest and highest value of tensors that have both."""
+    return {n: (float(r.low), float(r.high)) for n, r in sorted(ranges.items()) if r.bounded}
 
 
 def read_configuration(path: Path, digest: str) -> Decisions:
@@ -297,6 +303,13 @@ class OpenPackage:
         """See :class:`compiler_core.units.facets.bundles.OpenBundle`."""
         value = self.network.outputs[list(self.graph.outputs).index(name)]
         return np.concatenate([self.network.real(value, row) for row in rows])
+
+    def with_ranges(self, ranges: Mapping[str, TensorRange]) -> OpenPackage:
+        """See :class:`compiler_core.units.facets.bundles.OpenBundle`."""
+        other = copy(self)
+        other.__dict__.pop("network", None)
+        other.decisions = replace(self.decisions, ranges=bounds_of(ranges))
+        return other
 
     def _fed(self, sample: Mapping[str, Array]) -> list[Array]:
         """Inputs of one run as the function takes them."""
