@@ -145,6 +145,13 @@ def softmax(x: AnyInts, factors: SoftmaxFactors, *, wide: bool = False) -> Ints:
     return np.where(counted, np.clip(found, -128, 127), -128)
 
 
+def softmax_powers(factors: SoftmaxFactors) -> Ints:
+    """Exponentials of integers of 8 bits that lie 0, 1, 2, … below the largest, as far as they
+    count."""
+    below = -np.arange(min(256, 1 - factors.least), dtype=np.int64)
+    return exp_negative(high_product(below << factors.shift, factors.multiplier))
+
+
 WIDE_STEP = 7
 """Bits between two entries of a table for integers of 16 bits."""
 

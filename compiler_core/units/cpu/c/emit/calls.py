@@ -9,6 +9,7 @@ import numpy as np
 
 from compiler_core.errors import InternalError
 from compiler_core.units.cpu.c.arithmetic.packing import pack_int4
+from compiler_core.units.cpu.c.arithmetic.pointwise import softmax_powers
 from compiler_core.units.cpu.c.arithmetic.weighted import Sliding
 from compiler_core.units.cpu.c.emit.context import Context
 from compiler_core.units.cpu.c.emit.fixed import (
@@ -22,6 +23,10 @@ from compiler_core.units.cpu.c.emit.fixed import (
 from compiler_core.units.cpu.c.emit.text import number
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators import moves, pointwise, weighted
+
+_MANY_POWERS = 1024
+"""Elements from which on a Softmax has a table of exponentials: 1 KiB of flash at most, for about
+150 instructions an element."""
 
 SUFFIX = {"int8": "s8", "int16": "s16", "int32": "s32", "float32": "f32"}
 
@@ -271,6 +276,16 @@ def _(operator: pointwise.Rescale, context: Context) -> list[str]:
 @call.register
 def _(operator: pointwise.Softmax, context: Context) -> list[str]:
     factors = operator.factors
+    if not operator.wide and context.size(operator.output) >= _MANY_POWERS:
+        powers = softmax_powers(factors)
+        return kernel_call(
+            context,
+            "softmax_table_s8",
+            *fixed(*operator.sizes, len(powers)),
+            context.constant(powers, "int32"),
+            *context.inputs(operator),
+            context.pointer(operator.output),
+        )
     return kernel_call(
         context,
         f"softmax_{SUFFIX[context.dtype(operator.output)]}",

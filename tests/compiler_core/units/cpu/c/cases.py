@@ -205,6 +205,7 @@ CASES |= {
     "global_mean": _pool("GlobalAveragePool", (1, 3, 7, 8)),
     "global_max": _pool("GlobalMaxPool", (1, 3, 7, 8)),
     "softmax": _pool("Softmax", (1, 4, 9), axis=2),
+    "softmax_many": _pool("Softmax", (1, 40, 30), axis=1),
     "softmax_channels": _pool("Softmax", (1, 4, 3, 5), axis=1),
     "space_to_depth": _pool("SpaceToDepth", (1, 3, 4, 6), blocksize=2),
     "depth_to_space": _pool("DepthToSpace", (1, 12, 2, 3), blocksize=2),
