@@ -21,8 +21,9 @@ WIDE_DSP_NEEDS = ("hidden", "load32", "widen", "dual", "scaled16", "narrow16")
 WIDE_MVE_NEEDS = ("hidden", "vector16", "scaled16", "narrow16")
 WIDE_LANES_NEEDS = ("hidden", "vector16", "lane_of", "lane_narrow16")
 
-_PEELED = 8
-"""Turns of a loop of pairs that compilers write out: what all pixels read would be kept then."""
+_PEELED, _FEW_SUMS = 16, 4
+"""Turns of a loop that gcc writes out, of few sums or half as many of more: what all pixels read
+would be kept then."""
 
 _NEEDS = {
     ("dsp", False, False): DSP_NEEDS,
@@ -146,7 +147,8 @@ def _block(shape: KernelShape, schedule: KernelSchedule, padded: int) -> list[st
         f"const {kind} " + ", ".join(f"*x{p} = patch + {p * padded}" for p in pixels) + ";",
         f"for (int32_t k = 0; k < {turns}; k++) {{",
     ]
-    hides = padded > step if mve else 1 < turns <= _PEELED
+    few = schedule.outputs * schedule.pixels <= _FEW_SUMS
+    hides = padded > step if mve else 1 < turns <= (_PEELED if few else _PEELED // 2)
     for turn in range(schedule.unroll):
         at = turn * step
         if hides:
