@@ -42,7 +42,7 @@ def explain(
 ) -> None:
     """Show what each decision is worth, which limits bind, and why layers are on the CPU.
 
-    Each decision is changed back to the default alone and measured again on the simulator. What is
+    Each decision is changed back to the default alone and measured again, as trials are. What is
     measured is kept in the storage; Ctrl-C shows what is measured so far.
     """
     from nest_tune.report import explain as explaining
@@ -119,7 +119,8 @@ def _print(found: Explanation, result: StudyResult, name: str) -> None:
     out.print("")
     out.print("changed back alone, measured (against the trial; better or worse than it):")
     table = Table("decision", "is", "default", "verdict", *heads, box=None)
-    for effect in found.effects:
+    measured = [effect for effect in found.effects if not effect.left_out]
+    for effect in measured:
         notes = [f"breaks {limit}" for limit in effect.breaks]
         if effect.untuned:
             notes.append(f"{effect.untuned} task{'s' if effect.untuned > 1 else ''} untuned")
@@ -135,9 +136,9 @@ def _print(found: Explanation, result: StudyResult, name: str) -> None:
         ]
         words = (effect.decision, effect.value, effect.default)
         table.add_row(*map(Text, (*words, note)), *changes)
-    if found.effects:
+    if measured:
         print_table(table, out=out)
-    else:
+    elif not found.effects:
         out.print("nothing: it is the default")
     left_out = left_out_text(found.effects, f"nest-tune study explain {name}")
     if left_out:

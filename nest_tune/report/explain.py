@@ -1,4 +1,4 @@
-"""Why a trial is as it is: each decision changed back alone and measured again on the simulator."""
+"""Why a trial is as it is: each decision changed back alone and measured again."""
 
 from __future__ import annotations
 

@@ -193,4 +193,16 @@ def test_command_prints_and_answers_in_json(small_study: Any, nest_tune: Run) ->
     assert code == 0
     assert "changed back alone" in output
     assert all(effect["decision"][:30] in output for effect in document["effects"])
+    # What is not measured is counted, and fills no table.
+    for number in range(1, 12):
+        words = ("study", "explain", f"small:{number}", *words[3:])
+        code, output, _ = nest_tune(*words, "--effects", "0", "--json")
+        effects = json.loads(output)["effects"] if code == 0 else []
+        if left := [e["decision"] for e in effects if e["left_out"]]:
+            break
+    else:
+        pytest.fail("all decisions of all trials are measured")
+    code, output, _ = nest_tune(*words, "--effects", "0")
+    assert f"{len(left)} of {len(effects)} decisions are not measured" in output
+    assert not any(f" {decision} " in output for decision in left)
     assert nest_tune("study", "explain", "small:999", *words[3:])[0] == 2
