@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
+from nest_tune.figures import change as change_text
 
 Value = str | int | float | None
 
@@ -41,9 +42,7 @@ class Difference:
         """:attr:`percent` for people; empty where there is none."""
         if self.percent is None:
             return ""
-        if abs(self.percent) >= 0.005:
-            return f"{self.percent:+,.2f} %"
-        return "less than 0.01 %"
+        return change_text(self.percent / 100, 2)
 
     def texts(self) -> tuple[str, str]:
         """Expected and measured: as few digits as tell them apart, six at least."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nest_tune.cli.output import launches_text, say
 from nest_tune.cli.tables import print_table
-from nest_tune.figures import percent
+from nest_tune.figures import change, figure, figures, percent
 
 if TYPE_CHECKING:
     from compiler_core.partition.best import BestPlan
@@ -144,20 +144,20 @@ def print_best(found: BestPlan) -> None:
         most = 1.0 - found.bound_ps / latency
         aside = f" by the cost tables ({percent(most, 2)} however layers overlap)"
     print(
-        f"{'optimum':<10} {latency / 1e9:.3f} ms, at most {percent(optimum.gap, 2)} from the best "
-        f"there can be{aside}; {optimum.evaluations:,} evaluations in {optimum.seconds:.2f} s"
+        f"{'optimum':<10} {figure(latency / 1e9, 'latency_ms')} ms, at most "
+        f"{percent(optimum.gap, 2)} from the best there can be{aside}; "
+        f"{optimum.evaluations:,} evaluations in {optimum.seconds:.2f} s"
     )
     if optimum.enumerated < optimum.modules:
         print(
             f"{'':<10} {optimum.enumerated} of {optimum.modules} parts of the model were searched "
             "completely, the others until a budget of placements was spent"
         )
-    for name, item in found.baselines.items():
-        more = item.latency_ps / latency - 1 if latency else 0.0
-        say(f"{name:<16} {item.latency_ms:>12.3f} ms  {percent(more, 2, signed=True)}")
-    sequential = found.sequential.sequential_ps
-    more = sequential / latency - 1 if latency else 0.0
-    print(f"{'best_sequential':<16} {sequential / 1e9:>12.3f} ms  {percent(more, 2, signed=True)}")
+    times = {name: item.latency_ps for name, item in found.baselines.items()}
+    times["best_sequential"] = found.sequential.sequential_ps
+    shown = figures([time / 1e9 for time in (latency, *times.values())], "latency_ms")[1:]
+    for (name, time), text in zip(times.items(), shown, strict=True):
+        say(f"{name:<16} {text:>12} ms  {change(time / latency - 1 if latency else 0.0, 2)}")
 
 
 def _unit_figures(evaluator: Evaluator, group: int) -> dict[str, Any]:

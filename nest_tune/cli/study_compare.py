@@ -14,7 +14,7 @@ from nest_tune.cli.output import console, print_json
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import Pick, StorageUrl, open_storage
 from nest_tune.cli.tables import print_table
-from nest_tune.figures import figure
+from nest_tune.figures import figure, figures
 from nest_tune.markdown import cell
 
 if TYPE_CHECKING:
@@ -126,7 +126,12 @@ def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str]
     head += ["hypervolume"] if several else []
     head += ["feasible", "front", "chosen", "work s"]
     rows = []
-    for contender in found.contenders:
+    columns = {}
+    for name in metrics:
+        best_ones = [contender.checkpoints[-1].best.get(name) for contender in found.contenders]
+        values = [None if best is None else best.value for best in best_ones]
+        columns[name] = figures(values, shown_name(name, found.metric))
+    for number, contender in enumerate(found.contenders):
         last = contender.checkpoints[-1]
         row = [contender.name, contender.sampler, str(contender.seed)]
         for name in metrics:
@@ -136,7 +141,7 @@ def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str]
             if best is None:
                 row.append("none")
                 continue
-            value = f"{figure(best.value, shown_name(name, found.metric))} {ends}".rstrip()
+            value = f"{columns[name][number]} {ends}".rstrip()
             row.append(f"{value} in {best.trial}{mark}")
         if several:
             row.append("" if last.hypervolume is None else f"{last.hypervolume:.4f}")

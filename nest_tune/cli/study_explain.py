@@ -19,7 +19,7 @@ from nest_tune.cli.study_options import (
     split_name,
 )
 from nest_tune.cli.tables import print_table
-from nest_tune.figures import figure
+from nest_tune.figures import figure, figures
 
 if TYPE_CHECKING:
     from nest_tune.report.explain import Explanation
@@ -108,9 +108,12 @@ def _print(found: Explanation, result: StudyResult, name: str) -> None:
     heads = [shown_name(name, result.settings.metric) for name in names]
     shown = list(zip(names, heads, strict=True))
     table = Table("", *heads, box=None)
+    rows = {f"trial {trial.number}": trial.metrics}
     if found.default is not None:
-        table.add_row("default", *(figure(found.default.metrics.get(n), h) for n, h in shown))
-    table.add_row(f"trial {trial.number}", *(figure(trial.metrics[n], h) for n, h in shown))
+        rows = {"default": found.default.metrics, **rows}
+    columns = [figures([metrics.get(n) for metrics in rows.values()], h) for n, h in shown]
+    for at, name in enumerate(rows):
+        table.add_row(name, *(column[at] for column in columns))
     print_table(table, out=out)
     if found.bound_ms:
         out.print(

@@ -52,13 +52,14 @@ def trials_table(
     outcome = ["outcome"] if with_outcome else []
     table = Table("trial", *outcome, *heads, "", box=None)
     accuracy = shown_name("accuracy", metric)
-    for trial in trials:
+    columns = [metric_texts(trials, name, metric) for name in names]
+    for at, trial in enumerate(trials):
         note = "" if trial.settled else f"{accuracy} on {trial.accuracy_samples} samples"
         if chosen is not None and trial.number == chosen.number:
             note = "chosen"
         if with_outcome and not trial.outcome.is_measured:
             note = trial.message
-        cells = [metric_text(trial, name, metric) for name in names]
+        cells = [column[at] for column in columns]
         middle = [trial.outcome.value] if with_outcome else []
         table.add_row(str(trial.number), *middle, *cells, note)
     return table
@@ -67,12 +68,18 @@ def trials_table(
 def metric_text(trial: OuterTrial, name: str, metric: str) -> str:
     """A figure of a trial, with its interval where it has one; ``metric`` is what its accuracy
     is."""
+    return metric_texts([trial], name, metric)[0]
+
+
+def metric_texts(trials: Sequence[OuterTrial], name: str, metric: str) -> list[str]:
+    """The same of several trials, told apart by their digits."""
     from compiler_core.accuracy.metric import shown_name
-    from nest_tune.figures import figure
+    from nest_tune.figures import figures
     from nest_tune.study.proposals.evidence import interval_text
 
-    shown = figure(trial.metrics.get(name), shown_name(name, metric))
-    return f"{shown} {interval_text(trial.intervals.get(name))}".rstrip()
+    shown = figures([trial.metrics.get(name) for trial in trials], shown_name(name, metric))
+    ends = [interval_text(trial.intervals.get(name)) for trial in trials]
+    return [" ".join(pair).rstrip() for pair in zip(shown, ends, strict=True)]
 
 
 def print_first_failure(result: StudyResult) -> bool:

@@ -11,7 +11,8 @@ from compiler_core.accuracy.metric import is_in_decibels, shown_name
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import NestTuneError
 from nest_tune.bundling import is_bundle_target
-from nest_tune.figures import figure, percent
+from nest_tune.figures import change as change_text
+from nest_tune.figures import figure, figures
 from nest_tune.report.data import (
     LABELS,
     CompiledPart,
@@ -340,7 +341,7 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
             if name.startswith("accuracy"):
                 change = accuracy_difference_text(difference, metric)
             elif before[name]:
-                change = percent(difference / before[name], signed=True)
+                change = change_text(difference / before[name])
             if difference == 0:
                 change = "as the default"
             elif name.startswith("accuracy") and by_chance:
@@ -349,11 +350,11 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
                 change += ", within noise"
             else:
                 better = (difference > 0) == (name == TrialMetric.ACCURACY.value)
-        was = figure(before[name], shown_name(name, metric)) if name in before else ""
         interval = interval_text(chosen.intervals.get(name))
         plain = figure(floats[name], name) if floats.get(name) else ""
         beside = _beside_float(value, floats[name], name) if plain else ""
-        own = figure(value, shown_name(name, metric))
+        own, was = figures((value, before.get(name)), shown_name(name, metric))
+        was = was if name in before else ""
         tiles.append(Tile(label, own, was, change, better, interval, plain, beside))
     return tuple(tiles)
 
@@ -362,7 +363,7 @@ def _beside_float(value: float, floats: float, name: str) -> str:
     """A change against the float model: of an accuracy, a share, in points."""
     if name.startswith("accuracy"):
         return f"{100 * (value - floats):+.2f} points"
-    return percent(value / floats - 1, signed=True)
+    return change_text(value / floats - 1)
 
 
 _NAMES = {"default": "default", "float": "float model on the CPU"}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from compiler_core.executable.report import LayerReport
 from compiler_core.targets.load import load_target
-from nest_tune.figures import percent
+from nest_tune.figures import change, percent
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.report.data import CompiledPart, NextStep, TaskRow
 from nest_tune.report.shares import ABOVE, CONVERSION, HOST_WORK, LAUNCH
@@ -71,10 +71,10 @@ def _beyond_limits(result: StudyResult, chosen: OuterTrial) -> Iterator[NextStep
     if not broken or not chosen.metrics[name]:
         return
     best = min(broken, key=lambda trial: first.loss(trial.metrics[name]))
-    change = best.metrics[name] / chosen.metrics[name] - 1
-    if abs(change) < _WORTH_SAYING / 2:
+    more = best.metrics[name] / chosen.metrics[name] - 1
+    if abs(more) < _WORTH_SAYING / 2:
         return
-    beside = percent(change, signed=True)
+    beside = change(more)
     yield NextStep(
         f"Trial {best.number} has a {name} {beside} of the chosen one's and is out by a limit "
         f"alone: {best.message}. Where the limit may be wider, a study with it finds more."

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nest_tune.figures import duration, figure, percent
+from nest_tune.figures import change, duration, figure, figures, percent
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,50 @@ def test_shares_and_changes_have_one_form() -> None:
 )
 def test_how_time_that_passes_is_written(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "texts"),
+    [
+        ((0.10412, 0.10393), "latency_ms", ["0.1041", "0.1039"]),
+        ((0.10412, 0.104119, None), "latency_ms", ["0.104120", "0.104119", "–"]),
+        ((0.104, 0.104), "latency_ms", ["0.104", "0.104"]),
+        ((0.5, 0.5 + 1e-12, 0.25), "latency_ms", ["0.500", "0.500", "0.250"]),
+        ((31.04, 30.99), "sqnr_db", ["31.04", "30.99"]),
+        ((12350.7, 12350.9), "own_metric", ["12,350.7", "12,350.9"]),
+        ((3693, 3694), "npu_cycles", ["3,693", "3,694"]),
+        ((), "latency_ms", []),
+    ],
+)
+def test_values_that_differ_look_different_side_by_side(
+    values: tuple[float | None, ...], metric: str, texts: list[str]
+) -> None:
+    assert figures(values, metric) == texts
+
+
+@pytest.mark.parametrize(
+    ("share", "places", "text"),
+    [
+        (0.0, 1, "0 %"),
+        (0.00000212, 1, "less than +0.01 %"),
+        (-0.00004, 2, "less than -0.01 %"),
+        (0.00032, 1, "+0.03 %"),
+        (0.0019, 1, "+0.19 %"),
+        (-0.1234, 1, "-12.3 %"),
+        (-0.1234, 2, "-12.34 %"),
+        (41.0, 1, "+4,100.0 %"),
+    ],
+)
+def test_changes_have_no_more_digits_than_say_something(
+    share: float, places: int, text: str
+) -> None:
+    assert change(share, places) == text
+
+
+@given(
+    st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=5),
+    st.sampled_from(["latency_ms", "accuracy", "own_metric", "sqnr_db"]),
+)
+def test_no_value_loses_a_digit_beside_others(values: list[float], metric: str) -> None:
+    for shown, value in zip(figures(values, metric), values, strict=True):
+        assert len(shown) >= len(figure(value, metric))

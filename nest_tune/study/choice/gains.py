@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compiler_core.accuracy.metric import is_in_decibels, shown_name
-from nest_tune.figures import figure
+from nest_tune.figures import change as change_text
+from nest_tune.figures import figures
 from nest_tune.study.proposals.evidence import differs_by_chance, trial_score
 from nest_tune.study.proposals.front import is_worse
 from nest_tune.study.request.goals import Direction, Metrics, Objective, TrialMetric
@@ -51,7 +52,7 @@ def within_noise(trial: OuterTrial, reference: OuterTrial) -> tuple[str, ...]:
 def gain_text(changes: Mapping[str, float], noise: Sequence[str] = ()) -> str:
     """Changes for people; of those of ``noise`` no number is told."""
     return ", ".join(
-        f"{name} within noise" if name in noise else f"{name} {percent_text(value)}"
+        f"{name} within noise" if name in noise else f"{name} {change_text(value / 100)}"
         for name, value in changes.items()
     )
 
@@ -78,13 +79,6 @@ def accuracy_gain_text(trial: OuterTrial, reference: OuterTrial, metric: str) ->
 def accuracy_difference_text(difference: float, metric: str) -> str:
     """A difference of two accuracies: in points, or in decibels where ``metric`` is in these."""
     return f"{difference:+.1f} dB" if is_in_decibels(metric) else f"{100 * difference:+.2f} points"
-
-
-def percent_text(value: float) -> str:
-    """A change in per cent with its sign; two digits where it is small."""
-    if not value:
-        return "0 %"
-    return f"{value:+.1f} %" if abs(value) >= 1 else f"{value:+.2g} %"
 
 
 def doubts_of(trials: Sequence[OuterTrial]) -> tuple[str, ...]:
@@ -114,8 +108,8 @@ def notes_of(
         return ()
     aims, noise = {goal.metric.value for goal in objectives}, within_noise(chosen, default)
     return tuple(
-        f"{name} is {percent_text(change)} against the untuned default, "
-        f"{figure(chosen.metrics[name], name)} for {figure(default.metrics[name], name)}; a limit "
+        f"{name} is {change_text(change / 100)} against the untuned default, "
+        f"{' for '.join(figures((chosen.metrics[name], default.metrics[name]), name))}; a limit "
         "on it keeps it down"
         for name, change in changes_percent(chosen.metrics, default.metrics).items()
         if change > NOTED_PERCENT and name not in aims and name not in noise
@@ -140,7 +134,7 @@ def warnings_of(
     if not is_worse(chosen, default, goal):
         return ()
     slower = "more" if goal.direction is Direction.MINIMIZE else "less"
-    change = f" ({percent_text(100.0 * (own - before) / before)})" if before else ""
+    change = f" ({change_text((own - before) / before)})" if before else ""
     why = (
         "the default breaks a limit"
         if not default.is_feasible
@@ -148,5 +142,5 @@ def warnings_of(
     )
     return (
         f"trial {chosen.number} has {slower} {name} than the untuned default, "
-        f"{figure(own, name)} for {figure(before, name)}{change}; {why}",
+        f"{' for '.join(figures((own, before), name))}{change}; {why}",
     )

@@ -12,8 +12,8 @@ import numpy as np
 
 from compiler_core.accuracy.metric import shown_name
 from cost_models.evaluation import batch_quality
-from nest_tune.figures import duration, figure, percent
-from nest_tune.study.choice.gains import changes_percent, percent_text, within_noise
+from nest_tune.figures import change, duration, figure, figures, percent
+from nest_tune.study.choice.gains import changes_percent, within_noise
 from nest_tune.study.proposals.evidence import interval_text
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.proposals.problem import PREDICTED
@@ -140,10 +140,12 @@ class Progress(Observer):
             name = objective.metric.value
             best = min(front, key=lambda t: objective.loss(t.metrics[name]), default=None)
             nothing = "nothing feasible yet" if self._trials else "not measured yet"
-            text = nothing if best is None else f"best {_value_text(best, name, self._metric)}"
-            if default is not None and default.outcome.is_measured:
-                gain = "" if best is None else _gain_text(best, default, name)
-                text += f"{gain}, default {_value_text(default, name, self._metric)}"
+            before = default if default is not None and default.outcome.is_measured else None
+            shown = _value_texts((best, before), name, self._metric)
+            text = nothing if best is None else f"best {shown[0]}"
+            if before is not None:
+                gain = "" if best is None else _gain_text(best, before, name)
+                text += f"{gain}, default {shown[1]}"
             if best is not None and best.bound_ms and objective.metric is TrialMetric.LATENCY_MS:
                 text += f", bound {figure(best.bound_ms, name)}"
             lines.append((shown_name(name, self._metric), text))
@@ -182,10 +184,12 @@ class Progress(Observer):
         return "; ".join(parts)
 
 
-def _value_text(trial: OuterTrial, entry: str, metric: str) -> str:
-    """An entry of a trial's metrics with its interval, where it has one."""
-    ends = interval_text(trial.intervals.get(entry))
-    return f"{figure(trial.metrics[entry], shown_name(entry, metric))} {ends}".strip()
+def _value_texts(trials: Sequence[OuterTrial | None], entry: str, metric: str) -> list[str]:
+    """An entry of trials' metrics with the interval, where it has one."""
+    values = [None if trial is None else trial.metrics[entry] for trial in trials]
+    shown = figures(values, shown_name(entry, metric))
+    ends = ["" if t is None else interval_text(t.intervals.get(entry)) for t in trials]
+    return [" ".join(pair).strip() for pair in zip(shown, ends, strict=True)]
 
 
 def _gain_text(best: OuterTrial, default: OuterTrial, metric: str) -> str:
@@ -197,7 +201,7 @@ def _gain_text(best: OuterTrial, default: OuterTrial, metric: str) -> str:
         return ""
     if metric in within_noise(best, default):
         return " (within noise)"
-    return f" ({percent_text(changes[metric])})"
+    return f" ({change(changes[metric] / 100)})"
 
 
 def _quality_text(name: str, quality: tuple[float, float]) -> str:

@@ -16,7 +16,7 @@ NUMBERS = st.floats(1e-6, 1e9) | st.integers(-(10**9), 10**9)
     [
         (1000, 1012, "here: x is 1,012, was 1,000 (+1.20 %)"),
         (0.24345512345, 0.2, "here: x is 0.2, was 0.243455 (-17.85 %)"),
-        (0.1, 0.1000000001, "here: x is 0.1000000001, was 0.1 (less than 0.01 %)"),
+        (0.1, 0.1000000001, "here: x is 0.1000000001, was 0.1 (less than +0.01 %)"),
         (0, 5, "here: x is 5, was 0"),
         (None, 5, "here: x is 5, was missing"),
         ("vta", "cpu", "here: x is cpu, was vta"),
