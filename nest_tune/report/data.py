@@ -16,6 +16,10 @@ from nest_tune.report.quantized import QuantizedRow
 from nest_tune.report.shares import Share
 from nest_tune.report.source_rows import SourcePart
 from nest_tune.study.trial import OuterTrial
+from nest_tune.study.views.decisions import decisions_text
+
+_READ_ONE_BY_ONE = 24
+"""Decisions."""
 
 LABELS = {
     "latency_ms": "latency, ms",
@@ -224,6 +228,14 @@ class ReportData:
     gains: tuple[str, ...] = ()
     next_steps: tuple[NextStep, ...] = ()
     interrupted: bool = False
+
+    @property
+    def many_decisions(self) -> str:
+        """The chosen trial's decisions in a line, alike ones together, where they are too many to
+        be read one by one; else empty."""
+        if len(self.chosen_decisions) <= _READ_ONE_BY_ONE:
+            return ""
+        return decisions_text(self.chosen_decisions, _READ_ONE_BY_ONE, "below")
 
 
 def label_of(entry: str, metric: str) -> str:

@@ -107,6 +107,16 @@ def test_what_matters_is_measured(data: ReportData, text: str) -> None:
     assert limit[1:] in shown.text
 
 
+def test_many_decisions_are_told_in_a_line_first(data: ReportData) -> None:
+    """A transformer with a number format per operator has a hundred."""
+    many = {f"partition.layer{number}": "cpu:u8" for number in range(60)}
+    shown = Page(page(replace(data, chosen_decisions={**many, "quantization.clip": "max"})))
+    assert "partition.*=cpu:u8 (60 times), quantization.clip=max" in shown.text
+    assert "All 61 decisions" in shown.text
+    assert "partition.layer59" in shown.text
+    assert "All " not in Page(page(replace(data, chosen_decisions={"a.b": "c"}))).text
+
+
 def test_names_are_text_and_nothing_else(text: str, hostile_name: str) -> None:
     shown = Page(text)
     tags = {tag for tag, _ in shown.elements}
