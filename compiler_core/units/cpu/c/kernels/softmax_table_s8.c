@@ -14,7 +14,7 @@ static inline void nt_softmax_table_s8(int32_t outer, int32_t count, int32_t inn
     int32_t scale = nt_reciprocal((int32_t)(((uint32_t)sum << zeros) - 0x80000000u));
     for (int32_t i = 0; i < count; i++) {
       int32_t below = top - x[start + i * inner], v = -128;
-      if (below < entries)
+      if (below < entries && zeros > 3) /* else nothing is left */
         v = nt_clamp(nt_divide(nt_high(scale, powers[below]), 35 - zeros) - 128, -128, 127);
       y[start + i * inner] = (int8_t)v;
     }

@@ -19,6 +19,9 @@ from compiler_core.units.cpu.c.schedules.shapes import KernelShape, shape_of
 _EXTENT_MAX = 1 << 15
 """The library holds extents in 16 bits."""
 
+_EQUAL_MAX = 512
+"""Equal elements of a Softmax from which on their sum has fewer than four bits before it."""
+
 _HELIUM_CHANNELS = 124
 _ALWAYS = 16
 """Bytes that a buffer has at least, so that it is never none."""
@@ -54,7 +57,8 @@ def _runs(network: Network, operator: Operator, unit: KernelUnit) -> bool:
     if isinstance(operator, Product):
         return operator.result.shift <= 0 and _is_flat(network, operator)
     if isinstance(operator, Softmax):
-        return operator.sizes[2] == 1
+        # Its shift by what the sum leaves over is wrong from 32 bits on.
+        return operator.sizes[2] == 1 and (operator.wide or operator.sizes[1] < _EQUAL_MAX)
     return isinstance(operator, Pool) and operator.sliding.dilation == (1, 1)
 
 
