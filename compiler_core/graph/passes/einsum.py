@@ -6,7 +6,8 @@
 | both operands alone | summed |
 | one operand and the result | free: rows of the first, columns of the second |
 
-With constant weights, what is shared (experts, heads, bands) becomes a dense layer each.
+Where nothing is summed, activations are multiplied element by element. With constant weights, what
+is shared (experts, heads, bands) becomes a dense layer each.
 """
 
 from __future__ import annotations
@@ -150,21 +151,56 @@ class _Products:
         return (self.rewriter.shape(self.left) or ())[self.first.index(index)]
 
     def by_activations(self, right: str) -> None:
-        """One MatMul over all that is shared, where every free index is one."""
-        if not (len(self.rows) == len(self.columns) == len(self.summed) == 1):
+        """One MatMul over all that is shared; a Mul where nothing is summed."""
+        if not self.summed:
+            self._outer(right)
             return
-        order = self.shared + self.rows + self.summed
-        left = self._transpose(self.left, self.first, order)
-        order = self.shared + self.summed + self.columns
-        right = self._transpose(right, self.second, order)
+        left = self._matrix(self.left, self.first, self.rows, self.summed)
+        right = self._matrix(right, self.second, self.summed, self.columns)
         found = self.shared + self.rows + self.columns
-        if found == self.output:
+        flat = len(self.rows) == len(self.columns) == 1
+        if flat and found == self.output:
             self.nodes.append(Node(self.node.name, "MatMul", (left, right), (self.node.output,)))
         else:
-            whole = self._tensor("product", found)
+            sizes = [prod(map(self.size, free)) for free in (self.rows, self.columns)]
+            whole = self._tensor("product", "", [*map(self.size, self.shared), *sizes])
             self.nodes.append(Node(self.node.name, "MatMul", (left, right), (whole,)))
-            self._transpose(whole, found, self.output, self.node.output)
+            if not flat:
+                free = [self.size(index) for index in self.rows + self.columns]
+                whole = self._reshape(whole, [0] * len(self.shared) + free, self.shared)
+            self._result(whole, found)
         self.rewriter.replace(self.node, *self.nodes)
+
+    def _outer(self, right: str) -> None:
+        """Every free value of one operand times every one of the other."""
+        rows, columns = ([self.size(i) for i in free] for free in (self.rows, self.columns))
+        own, ones = [0] * len(self.shared), [1] * len(self.columns)
+        left = self._transpose(self.left, self.first, self.shared + self.rows)
+        right = self._transpose(right, self.second, self.shared + self.columns)
+        left = self._reshape(left, own + rows + ones, self.shared) if ones else left
+        ones = [1] * len(rows)
+        right = self._reshape(right, own + ones + columns, self.shared) if ones else right
+        found = self.shared + self.rows + self.columns
+        whole = self._tensor("product", found)
+        self.nodes.append(Node(self.node.name, "Mul", (left, right), (whole,)))
+        self._result(whole, found)
+        self.rewriter.replace(self.node, *self.nodes)
+
+    def _matrix(self, source: str, term: str, rows: str, columns: str) -> str:
+        """An operand as matrices of rows and columns, one for every value of what is shared."""
+        source = self._transpose(source, term, self.shared + rows + columns)
+        if len(rows) == len(columns) == 1:
+            return source
+        sizes = [prod(map(self.size, free)) for free in (rows, columns)]
+        return self._reshape(source, [0] * len(self.shared) + sizes, self.shared)
+
+    def _result(self, source: str, found: str) -> None:
+        """The result of the Einsum, of a tensor with indices in another order or the same."""
+        if found != self.output:
+            self._transpose(source, found, self.output, self.node.output)
+            return
+        name = self._name("result")
+        self.nodes.append(Node(name, "Identity", (source,), (self.node.output,)))
 
     def by_constants(self, weight: npt.NDArray[Any]) -> None:
         """A MatMul by a matrix for every value of what is shared, side by side."""
@@ -194,12 +230,7 @@ class _Products:
         sizes = [0] * len(self.rows) + [self.size(i) for i in self.shared + self.columns]
         if len(self.shared + self.columns) != 1:
             joined = self._reshape(joined, sizes, found)
-        if found == self.output:
-            self.nodes.append(
-                Node(self._name("result"), "Identity", (joined,), (self.node.output,))
-            )
-        else:
-            self._transpose(joined, found, self.output, self.node.output)
+        self._result(joined, found)
         self.rewriter.replace(self.node, *self.nodes)
 
     def _join(self, parts: list[str]) -> str:
