@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.errors import InputError, NestTuneError
+from compiler_core.files.exhausted import lack_of
+from compiler_core.files.nearest import named_in_module
 from compiler_core.plugins.registry import Registry
 from nest_tune.user_modules import load_named
 
@@ -125,10 +127,13 @@ def load_measurer(name: str) -> BoardMeasurer:
 def _own(name: str) -> Measure:
     try:
         found = load_named(name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever a user's module does while it is imported
+        if (lack := lack_of(error)) is not None:
+            raise lack from error
         raise InputError(
-            f"measurer {name!r}: cannot be loaded: {error}",
-            hint="a function that takes the folder of a package, in a module of the working folder "
+            f"measurer {name!r}: cannot be loaded: {type(error).__name__}: {error}",
+            hint=named_in_module(name)
+            or "a function that takes the folder of a package, in a module of the working folder "
             "or an installed one",
         ) from error
     if not callable(found):

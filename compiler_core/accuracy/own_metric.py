@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.files.exhausted import lack_of
+from compiler_core.files.nearest import named_in_module
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Labels = npt.NDArray[Any] | None
@@ -39,7 +40,8 @@ def load_own_metric(name: str) -> Callable[[Arrays, Labels], float]:
             raise lack from error
         raise InputError(
             f"metric {name!r} cannot be imported: {_text(error)}",
-            hint="module:function, the module in the working folder or installed",
+            hint=named_in_module(name)
+            or "module:function, the module in the working folder or installed",
         ) from error
     if not callable(found):
         raise InputError(f"metric {name!r} is {type(found).__name__}, no function", hint=_HINT)

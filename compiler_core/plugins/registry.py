@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from compiler_core.errors import InputError
 from compiler_core.files.exhausted import lack_of
-from compiler_core.files.nearest import did_you_mean
+from compiler_core.files.nearest import did_you_mean, named_in_module
 
 Part = TypeVar("Part")
 
@@ -183,6 +183,7 @@ def load(reference: str, where: str) -> Any:
         if (lack := lack_of(error)) is not None:
             raise lack from error
         raise InputError(
-            f"{where}: {reference} cannot be loaded: {type(error).__name__}: {error}"
+            f"{where}: {reference} cannot be loaded: {type(error).__name__}: {error}",
+            hint=named_in_module(reference),
         ) from error
     return found
