@@ -11,6 +11,7 @@ operator, one is better than several.
 | Sum, Mean, Max, Min of several | one pair after another |
 | ReduceL1, -L2, -SumSquare, -LogSumExp | ReduceSum between functions of one element |
 | LpNormalization | x divided by ReduceL1 or ReduceL2, or the smallest number |
+| Add of a constant that holds −∞ | Where: the sum, or −∞ |
 | Celu | Elu between two factors |
 | BatchNormalization that no layer took | a depthwise convolution of one tap; Mul and Add |
 | Pad by reflection, edges or the other end | Gather along each axis |
@@ -35,6 +36,7 @@ from compiler_core.graph.learner_types import DOMAIN
 from compiler_core.graph.passes.batch_norm import batch_norm_affine
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.passes.simplify import simplify
+from compiler_core.graph.passes.spelled_masks import masked_sum
 from compiler_core.graph.passes.spelled_trees import label_array, tree_classifier, tree_regressor
 from compiler_core.graph.passes.spelled_volumes import global_volume_pool, volume_pool
 
@@ -405,6 +407,7 @@ def _batch_normalization(s: Spelling) -> bool:
 
 
 _WAYS = {
+    "Add": masked_sum,
     **dict.fromkeys(("AveragePool", "MaxPool"), volume_pool),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), global_volume_pool),
     "BatchNormalization": _batch_normalization,

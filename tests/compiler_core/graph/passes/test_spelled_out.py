@@ -182,3 +182,13 @@ def test_linear_learners(op: str, attributes: dict[str, Any], outputs: list[str]
         whole, parts = (FloatSession(g).run({"x": row[None]}) for g in (graph, found))
         for name in outputs:
             np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("bias", [0.0, 0.5])
+def test_masks_of_attention(bias: float, first: bool) -> None:
+    m = Model((2, 3, 4, 4))
+    mask = np.where(np.triu(np.ones((4, 4)), 1) > 0, -np.inf, bias)
+    operands = (m.array(mask), "x0") if first else ("x0", m.array(mask))
+    scores = m.node("Add", *operands)
+    check(m, m.node("Softmax", scores, axis=-1), "Add", left=bool(bias))
