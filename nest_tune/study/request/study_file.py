@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from compiler_core.errors import InputError
+from compiler_core.files.brief import brief
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.toml_file import read_toml
 from nest_tune.setting import ARGUMENTS, SHAPES, VALUES, Setting
@@ -124,6 +125,12 @@ def _first_error(error: ValidationError, path: Path) -> InputError:
         return InputError(
             f"{path}: unknown key {place}; known are {', '.join(known)}",
             hint=did_you_mean(key, known) or _elsewhere(key),
+        )
+    if found["type"] in ("model_type", "model_attributes_type"):
+        known = _known_keys(found["loc"])
+        return InputError(
+            f"{where}: {brief(found['input'])}: a table is needed, with keys {', '.join(known)}",
+            hint=f"[{place}]",
         )
     text = found["msg"][0].lower() + found["msg"][1:]
     return InputError(f"{where}: {found['input']!r}: {text}")

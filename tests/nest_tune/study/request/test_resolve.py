@@ -179,6 +179,7 @@ def test_drops_are_read_and_kept(metric: str | None, drop: str, high: float, wri
 @pytest.mark.parametrize(
     ("text", "said", "hint"),
     [
+        ("model = 3\n", "model: 3: a table is needed, with keys path, shapes", "[model]"),
         (SMALL + "[stduy]\n", "unknown key stduy", "'study'"),
         (SMALL + "[study]\ntrails = 5\n", "unknown key study.trails", "'trials'"),
         (SMALL + "[study]\njobs = 5\n", "unknown key study.jobs", "belongs in [run]"),
