@@ -13,8 +13,10 @@ import numpy.typing as npt
 from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.passes.unrolled_recurrence import unrolled
+from compiler_core.graph.passes.wide_ports import WidePorts
 from compiler_core.targets.source_kinds import generates_sources, require_source_kind
 from compiler_core.units.facets.bundles import (
     Bundles,
@@ -25,9 +27,11 @@ from compiler_core.units.facets.bundles import (
 
 
 def model_for_sources(model: FloatModel) -> FloatModel:
-    """A model as sources are written for it: recurrent operators step by step, and others that have
-    no kernel as those that have one."""
-    return replace(model, graph=spelled_out(unrolled(model.graph)))
+    """A model as sources are written for it: ports of float16 are float32, recurrent operators step
+    by step, and others that have no kernel as those that have one."""
+    wide = WidePorts().apply(model.graph)
+    graph = model.graph if wide is model.graph else simplify(wide)
+    return replace(model, graph=spelled_out(unrolled(graph)))
 
 
 def bundles_for(target: str) -> Bundles:
