@@ -37,7 +37,7 @@ from compiler_core.units.cpu.c.emit.sources import Sources, write_sources
 from compiler_core.units.cpu.c.network import Array, Network, Operator
 from compiler_core.units.cpu.c.plan.memory import MemoryPlan, plan_memory
 from compiler_core.units.cpu.c.schedules.library import library_scratch
-from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule, choices
+from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule, choices_in
 from compiler_core.units.cpu.c.schedules.scratch import scratch_bytes
 
 SCHEMA = "nest-tune/bundle/1"
@@ -111,7 +111,7 @@ def default_scratch(core: str) -> Callable[[Network, Operator], int]:
     """What operators of a network need while they run with the usual kernels of a core."""
 
     def needed(network: Network, operator: Operator) -> int:
-        schedule = choices(operator, core)[0]
+        schedule = choices_in(network, operator, core)[0]
         return scratch_bytes(operator, network.values[operator.inputs[0]], schedule)
 
     return needed

@@ -30,7 +30,7 @@ from compiler_core.units.cpu.c.emit.text import identifier
 from compiler_core.units.cpu.c.operators.moves import View
 from compiler_core.units.cpu.c.plan.patch_choices import LEAST, patch_choices
 from compiler_core.units.cpu.c.plan.patches import Patches, read_patches
-from compiler_core.units.cpu.c.schedules.schedule import choices
+from compiler_core.units.cpu.c.schedules.schedule import choices_in
 from compiler_core.units.facets.bundles import (
     ArenaUse,
     BundleReport,
@@ -46,7 +46,7 @@ def write(request: BundleRequest) -> BundleReport:
     network = to_network(request.graph, decisions.statistics(), decisions.options())
     kernels = decisions.kernels_of(network)
     if request.configuration is None:
-        legal = {item.output: choices(item, core.name)[0] for item in network.operators}
+        legal = {item.output: choices_in(network, item, core.name)[0] for item in network.operators}
         if request.tune:
             kernels = tuned(network, decisions.name, core, library=bool(board.library))
         else:

@@ -25,7 +25,7 @@ from compiler_core.units.cpu.c.schedules.schedule import (
     UNITS,
     KernelSchedule,
     KernelUnit,
-    choices,
+    choices_in,
     refusal,
 )
 from compiler_core.units.cpu.c.schedules.workload import (
@@ -159,7 +159,7 @@ def legal_kernels(
         core: Name of the core.
         library: Whether CMSIS-NN is given.
     """
-    *own, portable = choices(operator, core)
+    *own, portable = choices_in(network, operator, core)
     more = library_kernels(network, operator, core) if library else ()
     if not own:
         return (portable, *more)

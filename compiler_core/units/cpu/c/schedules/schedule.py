@@ -23,7 +23,7 @@ import numpy as np
 
 from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.tensor.digest import digest
-from compiler_core.units.cpu.c.network import Operator
+from compiler_core.units.cpu.c.network import Network, Operator
 from compiler_core.units.cpu.c.operators.pointwise import Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense, MatrixProduct
 
@@ -131,15 +131,16 @@ class KernelSchedule:
 PORTABLE = KernelSchedule()
 
 
-def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
+def choices(operator: Operator, core: str, rows: int = 1) -> tuple[KernelSchedule, ...]:
     """Every legal schedule of an operator on a core; the first is the default, the last portable.
 
     Args:
         operator: Of a network.
         core: Name of the core.
+        rows: Of the input of a dense layer.
     """
     if isinstance(operator, Convolution | Dense) and operator.bits == 4:
-        as_bytes = choices(replace(operator, bits=8), core)
+        as_bytes = choices(replace(operator, bits=8), core, rows)
         return (*(replace(kernel, unpacked=True) for kernel in as_bytes), PORTABLE)
     found: list[KernelSchedule] = []
     for unit in UNITS.get(core, ()):
@@ -158,7 +159,7 @@ def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
         outputs = len(operator.weights)
         blocks = _BLOCKS[unit]
         first = None
-        if _is_row(operator):
+        if _is_row(operator, rows):
             blocks = tuple(sorted(blocks, key=lambda block: block[1]))
         elif unit is KernelUnit.DSP and _is_window(operator):
             first = _OF_WINDOWS
@@ -169,9 +170,17 @@ def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
     return (*found, PORTABLE)
 
 
-def _is_row(operator: Convolution | Dense) -> bool:
-    """Whether nothing may be there beside a pixel: dense layers often have one row."""
-    return isinstance(operator, Dense) or operator.sliding.output == (1, 1)
+def _is_row(operator: Convolution | Dense, rows: int) -> bool:
+    """Whether nothing is there beside a pixel."""
+    return rows == 1 if isinstance(operator, Dense) else operator.sliding.output == (1, 1)
+
+
+def choices_in(network: Network, operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
+    """The same of an operator of a network."""
+    rows = 1
+    if isinstance(operator, Dense):
+        rows = network.values[operator.inputs[0]].size // operator.weights.shape[1]
+    return choices(operator, core, rows)
 
 
 def _is_window(operator: Convolution | Dense) -> bool:

@@ -18,7 +18,7 @@ from compiler_core.units.cpu.c.library.place import require_library
 from compiler_core.units.cpu.c.network import Network
 from compiler_core.units.cpu.c.schedules.estimate import workload_least
 from compiler_core.units.cpu.c.schedules.legality import units_of, violations
-from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule, KernelUnit, choices
+from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule, KernelUnit, choices_in
 from compiler_core.units.cpu.c.schedules.workload import KernelWorkload, network_of
 from compiler_core.units.cpu.c.tasks.machine import KernelMachine
 from compiler_core.units.unit import TaskBound, TaskCost
@@ -33,7 +33,8 @@ class KernelTasks:
     """See :class:`~compiler_core.units.unit.Tasks`."""
 
     def default(self, workload: KernelWorkload, machine: KernelMachine) -> KernelSchedule:
-        return choices(network_of(workload).operators[0], machine.core)[0]
+        network = network_of(workload)
+        return choices_in(network, network.operators[0], machine.core)[0]
 
     def violations(
         self, workload: KernelWorkload, schedule: KernelSchedule, machine: KernelMachine

@@ -9,7 +9,7 @@ from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.bundles.bundle import Bundle, scheduled_bundle
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
-from compiler_core.units.cpu.c.schedules.schedule import choices
+from compiler_core.units.cpu.c.schedules.schedule import choices_in
 
 
 def make_bundle(
@@ -32,5 +32,5 @@ def make_bundle(
         InputError: A node cannot be written as C, or the name is none.
     """
     network = to_network(graph, ranges, options)
-    schedules = {item.output: choices(item, core)[0] for item in network.operators}
+    schedules = {item.output: choices_in(network, item, core)[0] for item in network.operators}
     return scheduled_bundle(network, name, schedules)
