@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from compiler_core.files.visible import visible_lines
 from compiler_core.partition.baselines import place_time_ps
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.targets.places import ON_CPU
@@ -46,7 +47,7 @@ def plan_csv(evaluator: Evaluator, evaluation: Evaluation) -> str:
                 *(start, end, *times, *reasons),
             )
         )
-    return stream.getvalue()
+    return visible_lines(stream.getvalue())
 
 
 def _spans(evaluation: Evaluation) -> dict[int, tuple[int, int]]:

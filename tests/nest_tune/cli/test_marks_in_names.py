@@ -97,7 +97,7 @@ COMMANDS = (
     "evaluate out --data eval.npz --against m.onnx",
     "task list m.onnx --target vta",
     "plan best m.onnx --target vta -o plan.toml --svg best.svg --trace plan.json",
-    "plan show m.onnx --target vta --plan plan.toml --svg plan.svg",
+    "plan show m.onnx --target vta --plan plan.toml --svg plan.svg --csv plan.csv",
     "plan check m.onnx --target vta --plan plan.toml",
     "plan check m.onnx --target vta --plan bad.toml --fix fixed.toml",
     "space show m.onnx --target vta",
@@ -248,3 +248,8 @@ def test_no_mark_reaches_programs_machines_and_schemes(
 
 def test_a_short_command_shows_marks(run: Run) -> None:
     assert "\\x1b[31m\\u202e" in run("compile '\x1b[31m\u202e.onnx' --target vta -o out3")
+
+
+def test_tables_of_plans_show_marks(run: Run) -> None:
+    run("plan show m.onnx --target vta --csv groups.csv")
+    assert "\\x1b[31m" in Path("groups.csv").read_text("utf-8")
