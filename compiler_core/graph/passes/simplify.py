@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.activation_fusion import ActivationFusion
+from compiler_core.graph.passes.array_features import ArrayFeatures
 from compiler_core.graph.passes.batch_norm import BatchNormFolding, BatchNormToConv
 from compiler_core.graph.passes.casts_by_example import CastsByExample
 from compiler_core.graph.passes.channel_affine import ChannelAffineFolding
@@ -46,6 +47,7 @@ FOLDING: tuple[GraphPass, ...] = (
     QuantizationRemoval(),
     QuantizedWeights(),
     RuntimeFusions(),
+    ArrayFeatures(),
     CastsByExample(),
     ConstantFolding(),
     ConstantBranches(),
