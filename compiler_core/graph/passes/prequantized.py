@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
+from compiler_core.graph.passes.rounded_bias import rounded_bias, same_product
 from compiler_core.graph.passes.runtime_quantization import channels_first, is_linear, type_linear
 
 _MICROSOFT = "com.microsoft"
@@ -360,12 +361,14 @@ def _weight_axis(rewriter: Rewriter, op: str, node: Node, weight: str) -> int:
 
 
 def _from_dynamic(rewriter: Rewriter, node: Node) -> None:
-    """``Cast(MatMulInteger(DynamicQuantizeLinear(x), w)) * scales`` is ``MatMul(x, w * scale)``."""
+    """``Cast(MatMulInteger(DynamicQuantizeLinear(x), w)) * scales`` is ``MatMul(x, w * scale)``; a
+    bias that is rounded and added to the integers of a convolution is its bias."""
     source = rewriter.producer(node.inputs[0])
     weight = rewriter.constant(node, 1)
     if not is_op(source, "DynamicQuantizeLinear") or source is None or weight is None:
         return
-    cast = _only_reader(rewriter, node.output, "Cast")
+    bias = rounded_bias(rewriter, node.output) if node.op == "ConvInteger" else None
+    cast = _only_reader(rewriter, bias.add.output if bias else node.output, "Cast")
     product = None if cast is None else _only_reader(rewriter, cast.output, "Mul")
     if cast is None or product is None or product.output not in rewriter.types:
         return
@@ -375,6 +378,10 @@ def _from_dynamic(rewriter: Rewriter, node: Node) -> None:
         return
     if len(node.inputs) > 2 and node.inputs[2] and node.inputs[2] != source.outputs[2]:
         return
+    if bias is not None:
+        (factor,) = [name for name in product.inputs if name != cast.output]
+        if len(bias.real) != len(weight) or not same_product(rewriter, bias.scale, factor):
+            return
     axis = 0 if node.op == "ConvInteger" else weight.ndim - 1
     shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
     offset = np.zeros(1) if zero is None else zero.astype(np.float64)
@@ -386,9 +393,12 @@ def _from_dynamic(rewriter: Rewriter, node: Node) -> None:
     real = ((weight.astype(np.float64) - columns[1]) * columns[0]).astype(np.float32)
     name = rewriter.add_constant(f"{node.inputs[1]}/real", real)
     op = "Conv" if node.op == "ConvInteger" else "MatMul"
-    made = replace(node, op=op, inputs=(source.inputs[0], name), outputs=product.outputs)
-    rewriter.remove(product)
-    rewriter.remove(cast)
+    inputs: tuple[str, ...] = (source.inputs[0], name)
+    if bias is not None:
+        inputs += (rewriter.add_constant(f"{node.name}/bias", bias.real.astype(np.float32)),)
+    made = replace(node, op=op, inputs=inputs, outputs=product.outputs)
+    for old in (product, cast) if bias is None else (product, cast, bias.add):
+        rewriter.remove(old)
     rewriter.replace(node, made)
 
 
