@@ -43,7 +43,8 @@ def _round_down(node: onnx.NodeProto) -> None:
     if "ceil_mode" not in known or not known["ceil_mode"].i or "kernel_shape" not in known:
         return
     if "auto_pad" in known and known["auto_pad"].s not in (b"NOTSET", b"VALID"):
-        return  # where pads follow from the size, there is nothing to round
+        node.attribute.remove(known["ceil_mode"])  # pads follow from the size: nothing to round
+        return
     kernel = [*known["kernel_shape"].ints]
     axes = len(kernel)
     stated = {name: [*known[name].ints] if name in known else [] for name in _SIZES}

@@ -49,6 +49,20 @@ def drawn_pool(random: np.random.Generator) -> tuple[ModelProto, tuple[int, ...]
     ), shape
 
 
+def test_pads_that_follow_from_the_size_leave_nothing_to_round() -> None:
+    for auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        known = {"kernel_shape": [3, 1], "strides": [2, 3], "ceil_mode": 1, "auto_pad": auto_pad}
+        ports = [
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
+            for name, shape in (("x", (1, 2, 6, 2)), ("y", None))
+        ]
+        node = helper.make_node("MaxPool", ["x"], ["y"], **known)
+        graph = helper.make_graph([node], "g", *ports)
+        opsets = [helper.make_opsetid("", 18)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        assert import_model(model).types["y"].shape == (1, 2, 3, 1)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_sizes_are_those_of_the_runtime(seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -203,10 +203,27 @@ def pool(m: Growing, x: str) -> Any:
     if m.chance(0.4):
         window["ceil_mode"] = 1
     if m.chance(0.5):
-        return m.put("MaxPool", x, **window)
-    if m.opset < 19:
-        window.pop("dilations", None)
-    return m.put("AveragePool", x, count_include_pad=m.whole(0, 1), **window)
+        found = m.put("MaxPool", x, **window)
+    else:
+        if m.opset < 19:
+            window.pop("dilations", None)
+        found = m.put("AveragePool", x, count_include_pad=m.whole(0, 1), **window)
+    if found and not _sees_input(window, m.shape_of[x][2:], m.shape_of[found][2:]):
+        m.nodes.pop()
+        return None
+    return found
+
+
+def _sees_input(window: dict[str, Any], sizes: Shape, results: Shape) -> bool:
+    """Whether every window holds an element: such that do not are refused."""
+    axes = len(sizes)
+    dilations = window.get("dilations", [1] * axes)
+    for axis, (size, result) in enumerate(zip(sizes, results, strict=True)):
+        start = np.arange(result) * window["strides"][axis] - window.get("pads", [0] * axes)[axis]
+        taps = start[:, None] + np.arange(window["kernel_shape"][axis]) * dilations[axis]
+        if "auto_pad" not in window and not ((taps >= 0) & (taps < size)).any(axis=1).all():
+            return False
+    return True
 
 
 @step(1)
