@@ -65,7 +65,8 @@ def working(
 ) -> Iterator[Engine]:
     """An engine with its workers; both end with the block, however it is left. A new study that
     fails before its first trial is deleted, so that it can be started again under its name; so is
-    one that was to replace another one, which is kept."""
+    one that was to replace another one, which is kept. One that was to go on and cannot is as it
+    was."""
     settings = ground.settings
     followed = followed_study(settings, storage, study)
     sight = sight_of(settings, storage, study, followed)
@@ -74,6 +75,7 @@ def working(
     status = Status.STOPPED
     opened = ExitStack()
     opened.enter_context(signs_of_life(storage, study))
+    holder: list[Engine] = []
     try:
         subjects = ground.subjects
         _gather_profile(ground)
@@ -89,7 +91,6 @@ def working(
             RunnerOptions(settings.jobs, settings.ray_address),
         )
         opened.callback(runner.close)
-        holder: list[Engine] = []
         calls = Calls(
             runner,
             storage,
@@ -126,11 +127,13 @@ def working(
             look=look,
             enqueued=lambda known: enqueued(storage, study, known),
         )
+        if storage.find(study.name).document != study.document:  # asked otherwise than before
+            storage.update_document(study, study.document)
         holder.append(engine)
         yield engine
         status = Status.DONE
     except NestTuneError:
-        status = Status.FAILED
+        status = Status.FAILED if holder else _as_before(study)
         raise
     finally:
         failure = sys.exception()
@@ -142,6 +145,11 @@ def working(
             except NestTuneError:  # of a study that was lost, which has been said
                 if failure is None:
                     raise
+
+
+def _as_before(study: StoredStudy) -> Status:
+    """Status of a study that this process has not gone on with."""
+    return Status.STOPPED if study.status is Status.RUNNING else study.status
 
 
 def _let_go(

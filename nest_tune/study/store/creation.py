@@ -43,7 +43,8 @@ from nest_tune.user_modules import working_folder
 def create_study(
     storage: StudyStorage, ground: Ground, if_exists: str, *, numbered: bool = False
 ) -> StoredStudy:
-    """A new study, or the one of that name. One that replaces another does so with its first trial.
+    """A new study, or the one of that name. One that replaces another does so with its first trial;
+    what is asked otherwise of one that goes on is stored once it does.
 
     Args:
         storage: Where.
@@ -61,8 +62,7 @@ def create_study(
             f"study {found.name!r} is running in process {found.owner}",
             hint=f"nest-tune study cancel {found.word}",
         )
-    if found is None or if_exists != "resume":
-        require_sampler(ground.problem)
+    require_sampler(ground.problem)
     if found is not None and if_exists == "replace":
         return storage.create_beside(found, _document(storage, ground))
     if found is None or if_exists == "fail":
@@ -76,15 +76,8 @@ def create_study(
         pick=ground.settings.pick or before.pick,
         output=ground.settings.output or before.output,
     )
-    storage.update_document(
-        found,
-        {
-            **found.document,
-            "settings": settings_document(settings),
-            "folder": working_folder(),
-        },
-    )
-    return storage.find(found.name)
+    asked = {"settings": settings_document(settings), "folder": working_folder()}
+    return replace(found, document={**found.document, **asked})
 
 
 _RETRIES = 32

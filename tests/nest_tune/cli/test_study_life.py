@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,34 @@ def test_a_resume_knows_rule_and_output(
     assert json.loads(out)["chosen"] == second["chosen"]
     code, out, err = nest_tune(*words, "--trials", "1", "--json")
     assert json.loads(out)["study"] == "model-vta-2"
+
+
+def test_a_resume_that_cannot_begin_leaves_the_study_as_it_was(
+    nest_tune: Command, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "mine_for_once.py"
+    module.write_text("import optuna\nclass Plain(optuna.samplers.RandomSampler): pass\n")
+    words[words.index("random")] = "mine_for_once:Plain"
+    code, _, err = nest_tune(*words, "--trials", "1", "--name", "s")
+    assert code == 0, err
+    storage = StudyStorage(f"sqlite:///{tmp_path}/s.db")
+    before = storage.find("s")
+    resume = ("study", "resume", "s", "--trials", "3", "--storage", f"sqlite:///{tmp_path}/s.db")
+    for wrong in (("--runner", "nowhere"), ("--runner", "ray", "--ray-address", "127.0.0.1:1")):
+        code, _, err = nest_tune(*resume, *wrong)
+        assert code in (2, 5), err
+        now = storage.find("s")
+        assert (now.status, now.document) == (before.status, before.document)
+    module.unlink()
+    sys.modules.pop("mine_for_once", None)
+    code, _, err = nest_tune(*resume)
+    assert code == 2, err
+    assert "mine_for_once" in err
+    now = storage.find("s")
+    assert (now.status, now.document) == (before.status, before.document)
+    storage.close()
 
 
 @pytest.mark.parametrize("wrong", ["labels", "keys", "calibration", "output", "name"])
