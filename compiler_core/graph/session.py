@@ -128,4 +128,4 @@ def _line(error: BaseException) -> str:
     words = str(error)
     if isinstance(error, UnicodeDecodeError):
         words = error.object.decode("utf-8", "replace")
-    return " ".join(words.split())
+    return " ".join(words.split()) or type(error).__name__
