@@ -63,5 +63,6 @@ def test_words_of_the_runtime_that_are_no_text_are_told(onnx_model) -> None:
     graph = import_model(model)
     (node,) = graph.nodes
     bad = replace(node, attributes={**node.attributes, "mode": b"\xff\xfe"})
-    with pytest.raises(InputError, match=r"cannot run graph 'g': .*mode attribute is"):
+    # Early patch releases of Python 3.11 lose such words, and the kind of error is told.
+    with pytest.raises(InputError, match=r"cannot run graph 'g': (.*mode attribute is|Fail$)"):
         FloatSession(replace(graph, nodes=(bad,)))
