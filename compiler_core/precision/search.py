@@ -218,9 +218,7 @@ class PrecisionSearch:
         for share in (1.0, *_ROOMS):
             plan = self.proposer.best(f"at most {share:.3g} of the noise", share * whole)
             if plan is not None and _key(plan) not in map(_key, _plans(found)):
-                scheme, noise = self._quietest(plan.places)[0]
-                rounded = self._least_noise(plan.places, scheme)[1]
-                found.append(VerifiedPlan(replace(plan, places=rounded), scheme, noise, True))
+                found.append(self._quietest(plan)[0])
         return sorted(found, key=lambda offer: offer.noise > _DESTROYED)
 
     def _alone(self, plan: PrecisionPlan) -> float:
@@ -228,10 +226,14 @@ class PrecisionSearch:
         known = self.proposer.damages
         return float_sum(known[name][timed_as(place)] for name, place in plan.places.items())
 
-    def _quietest(self, places: Places) -> list[tuple[QuantizationScheme, float]]:
-        """Ways to find scales with the noise that they leave a plan, the least first."""
-        noises = {scheme: self._least_noise(places, scheme)[0] for scheme in self.schemes}
-        return sorted(noises.items(), key=lambda item: item[1])
+    def _quietest(self, plan: PrecisionPlan) -> list[VerifiedPlan]:
+        """A plan with every way to find scales, the one that leaves the least noise first; it is
+        not judged."""
+        found = []
+        for scheme in self.schemes:
+            noise, places = self._least_noise(plan.places, scheme)
+            found.append(VerifiedPlan(replace(plan, places=places), scheme, noise, True))
+        return sorted(found, key=lambda way: way.noise)
 
     def _throughout(self) -> list[VerifiedPlan]:
         """Integers throughout in the forms that are the fastest by the clock, the fastest first."""
@@ -300,9 +302,10 @@ class PrecisionSearch:
         plan = self.proposer.best("optimum 1", share * whole)
         if plan is None:
             return None
-        best = self._quietest(plan.places)[:_MOST_SCHEMES]
-        found = self._judged(plan, [scheme for scheme, _ in best])
-        return found if found.good else None
+        best = self._quietest(plan)[:_MOST_SCHEMES]
+        return next(
+            (f for f in best if not f.plan.places or self._is_good(f.plan.places, f.scheme)), None
+        )
 
     def _widened(
         self, good: VerifiedPlan, share: float, too_much: float, whole: float

@@ -13,13 +13,13 @@ clamp that clips nothing stands between them instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
+from compiler_core.quantize.integer_rewriter import IntegerRewriter
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Dense")
 _MOVING = (
@@ -35,8 +35,7 @@ def keep_float_weights(graph: Graph) -> Graph:
     first = {name for node in graph.nodes if _is_float(graph, node) for name in _first(graph, node)}
     if not first:
         return graph
-    work = _Guard(graph)
-    return work.guarded(first)
+    return _Guard(graph).guarded(first)
 
 
 def _is_float(graph: Graph, node: Node) -> bool:
@@ -63,61 +62,47 @@ def _has_one_scale(graph: Graph, node: Node) -> bool:
     return scale is not None and scale.size == 1 and node.inputs[0] not in graph.constants
 
 
-class _Guard:
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._constants, self._types = dict(graph.constants), dict(graph.types)
-        self._dynamic = set(graph.dynamic_batch)
-
+class _Guard(IntegerRewriter):
     def guarded(self, first: set[str]) -> Graph:
         """The graph with what nodes of these names read guarded."""
-        graph, nodes = self._graph, []
+        source = self._source
         renamed: dict[str, str] = {}
-        for node in graph.nodes:
+        for node in source.nodes:
             if node.name in first:
                 inputs = (renamed.get(node.inputs[0], node.inputs[0]), *node.inputs[1:])
-                nodes.append(replace(node, inputs=inputs))
+                self.nodes.append(replace(node, inputs=inputs))
                 continue
-            nodes.append(node)
-            readers = graph.consumers(node.output) if node.op == "DequantizeLinear" else ()
+            readers = source.consumers(node.output) if node.op == "DequantizeLinear" else ()
             asking = [reader.name in first for reader in readers]
+            whole = any(asking) and all(asking) and node.output not in source.outputs
+            if not whole:
+                self.nodes.append(node)
             if any(asking):
-                whole = all(asking) and node.output not in graph.outputs
-                own = self._guard(node, node.output if whole else self._fresh(node.output))
-                renamed[node.output] = own.output
-                nodes[-1:] = [own] if whole else [node, own]
-        return replace(
-            graph,
-            nodes=tuple(nodes),
-            constants=self._constants,
-            types=self._types,
-            dynamic_batch=frozenset(self._dynamic),
-        )
+                renamed[node.output] = self._guard(node, node.output if whole else None)
+        return self.graph()
 
-    def _guard(self, node: Node, output: str) -> Node:
-        """A DequantizeLinear of the same values."""
-        known = self._types.get(node.output)
-        if known is not None:
-            self._types[output] = known
-        if node.output in self._dynamic:
-            self._dynamic.add(output)
-        name = node.name if output == node.output else f"{output}/DequantizeLinear"
-        node = replace(node, name=name, outputs=(output,))
-        found = _fixed_axis(None if known is None else known.shape)
+    def _guard(self, node: Node, output: str | None) -> str:
+        """A DequantizeLinear of the same values; what it writes."""
+        attributes, inputs = dict(node.attributes), node.inputs
+        clip = None
+        found = _fixed_axis(self._source, node.output)
         if found is None:
-            return replace(node, clip=self._limits(node))
-        axis, size = found
-        spread = [self._spread(name, size) for name in node.inputs[1:]]
-        return replace(
-            node, inputs=(node.inputs[0], *spread), attributes={**node.attributes, "axis": axis}
+            clip = self._limits(node)
+        else:
+            attributes["axis"], size = found
+            inputs = (inputs[0], *(self._spread(name, size) for name in inputs[1:]))
+        return self._node(
+            node.op,
+            inputs,
+            node.output,
+            output=output,
+            clip=clip,
+            domain=node.domain,
+            attributes=attributes,
         )
 
     def _spread(self, constant: str, size: int) -> str:
-        value = np.full((size,), self._constants[constant].reshape(-1)[0])
-        name = self._fresh(constant)
-        self._constants[name] = value
-        self._types[name] = replace(self._types[constant], shape=value.shape)
-        return name
+        return self._constant(constant, np.full((size,), self._constants[constant].reshape(-1)[0]))
 
     def _limits(self, node: Node) -> tuple[float, float]:
         zero = self._constants[node.inputs[2]] if len(node.inputs) > 2 else np.zeros(1, np.uint8)
@@ -128,16 +113,14 @@ class _Guard:
         low, high = (np.float32(scale * (end - middle)) for end in (info.min, info.max))
         return float(low), float(high)
 
-    def _fresh(self, base: str) -> str:
-        number = 0
-        while f"{base}%{number}" in self._types:
-            number += 1
-        return f"{base}%{number}"
 
-
-def _fixed_axis(shape: Sequence[int | None] | None) -> tuple[int, int] | None:
-    """The first axis behind the batch of more than one entry, and how many it has."""
-    for axis, size in enumerate(shape or ()):
+def _fixed_axis(graph: Graph, tensor: str) -> tuple[int, int] | None:
+    """The first axis behind the batch of more than one entry, and how many it has; ``None`` too
+    where sizes depend on the batch in another way than by the first axis."""
+    known = graph.types.get(tensor)
+    if known is None or tensor in graph.batch_dependent:
+        return None
+    for axis, size in enumerate(known.shape or ()):
         if axis and size is not None and size > 1:
             return axis, size
     return None

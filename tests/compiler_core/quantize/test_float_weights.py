@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -172,3 +173,15 @@ def test_without_a_fixed_axis_a_clamp_guards(tmp_path: Path) -> None:
     expected = run(model, x, "ORT_DISABLE_ALL")
     for level in LEVELS:
         assert np.array_equal(run(model, x, level), expected)
+
+
+def test_sizes_that_depend_on_the_batch_are_no_number_of_scales(tmp_path: Path) -> None:
+    graph = load_model(written("depthwise", tmp_path)).graph
+    x = np.random.default_rng(3).normal(size=(1, 8, 6, 6)).astype(np.float32)
+    (odd,) = (node for node in graph.nodes if node.name == "odd")
+    depends = replace(graph, batch_dependent=frozenset([*graph.batch_dependent, odd.inputs[0]]))
+    found = lowered(depends, x)
+    read = found.producer(next(n for n in found.nodes if n.name == "odd").inputs[0])
+    assert read is not None
+    assert read.clip is not None
+    assert found.constants[read.inputs[1]].shape == ()
