@@ -14,6 +14,7 @@ from compiler_core.errors import InputError
 from compiler_core.executable.executable import Executable
 from compiler_core.graph.runtime import RUNTIME_ERRORS
 from compiler_core.quantize.exact_segment import ExactSegment
+from compiler_core.quantize.shared_sessions import SharedSessions
 from compiler_core.units.facets.programs import (
     Integers,
     Observer,
@@ -109,7 +110,7 @@ class Reference:
 
     def __init__(self, executable: Executable, *, threads: int = 1) -> None:
         self._executable = executable
-        self._threads = threads
+        self._shared = SharedSessions(threads)
         self._sessions: dict[str, ExactSegment] = {}
         self._numbers: dict[str, NumberRun] = {}
 
@@ -122,7 +123,7 @@ class Reference:
                     segment.operators,
                     self._executable.tensors,
                     segment.outputs,
-                    threads=self._threads,
+                    sessions=self._shared,
                 )
             except EncodeError as error:
                 raise InputError(

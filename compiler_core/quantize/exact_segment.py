@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from compiler_core.quantize.blocks import scaled
-from compiler_core.quantize.exact import exact_model, right_shifts
+from compiler_core.quantize.exact import right_shifts
 from compiler_core.quantize.ir import (
     IntegerConv,
     IntegerOperator,
     QuantizedTensor,
     integers_read,
 )
+from compiler_core.quantize.shared_sessions import NamedSession, SharedSessions
 
 Floats = npt.NDArray[np.float32]
 """``[N, C, H, W]`` of integers."""
@@ -37,9 +37,7 @@ class _Stage:
     """Operators of one model, or one that is multiplied here."""
 
     operators: tuple[IntegerOperator, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    session: onnxruntime.InferenceSession | None
+    session: NamedSession | None
 
 
 class ExactSegment:
@@ -49,7 +47,7 @@ class ExactSegment:
         operators: In topological order.
         tensors: What they read and write, by name.
         outputs: Tensors to return; those that no operator writes are fed.
-        threads: Of onnxruntime; they never change the bits.
+        sessions: Those of other segments, which may compute the same; its own by default.
 
     Raises:
         EncodeError: A model takes more than 2 GiB.
@@ -62,12 +60,10 @@ class ExactSegment:
         tensors: Mapping[str, QuantizedTensor],
         outputs: Sequence[str],
         *,
-        threads: int = 1,
+        sessions: SharedSessions | None = None,
     ) -> None:
         self._outputs = tuple(outputs)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3
+        made = sessions or SharedSessions()
         self._stages: list[_Stage] = []
         groups = list(_groups(operators, tensors))
         for number, group in enumerate(groups):
@@ -75,13 +71,10 @@ class ExactSegment:
             written = [operator.output for operator in group]
             wanted = tuple(name for name in written if name in later or name in self._outputs)
             read = tuple(dict.fromkeys(name for name in _reads(group) if name not in written))
-            session = None
-            if not _is_large(group[0], tensors):
-                model = exact_model(group, tensors, read, wanted)
-                session = onnxruntime.InferenceSession(
-                    model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-                )
-            self._stages.append(_Stage(group, read, wanted, session))
+            if _is_large(group[0], tensors):
+                self._stages.append(_Stage(group, None))
+            elif wanted:
+                self._stages.append(_Stage(group, made.session(group, tensors, read, wanted)))
 
     def run(self, feeds: Mapping[str, Floats]) -> dict[str, Floats]:
         """The outputs by name.
@@ -100,10 +93,7 @@ class ExactSegment:
                     None if operator.residual is None else held[operator.residual],
                 )
                 continue
-            if stage.outputs:
-                given = {name: held[name] for name in stage.inputs}
-                results = stage.session.run(list(stage.outputs), given)
-                held.update(zip(stage.outputs, results, strict=True))
+            held.update(stage.session.run(held))
         return {name: held[name] for name in self._outputs}
 
 

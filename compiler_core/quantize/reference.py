@@ -25,6 +25,7 @@ from compiler_core.quantize.borders import (
 )
 from compiler_core.quantize.exact_segment import ExactSegment
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
+from compiler_core.quantize.shared_sessions import SharedSessions
 from compiler_core.units.numbers import NumberRun, numbers_of
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -61,7 +62,7 @@ class ReferenceExecutor:
 
     def __init__(self, quantized: QuantizedGraph, *, threads: int = 1) -> None:
         self._quantized = quantized
-        self._threads = threads
+        self._sessions = SharedSessions(threads)
         self._batch = model_batch(quantized.source)
         self._float = {
             segment.name: _float_run(segment)
@@ -122,7 +123,7 @@ class ReferenceExecutor:
                 segment.operators,
                 self._quantized.tensors,
                 computed if every else segment.outputs,
-                threads=self._threads,
+                sessions=self._sessions,
             )
         return self._integer[key]
 

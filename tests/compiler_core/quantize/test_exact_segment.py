@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import onnxruntime
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler_core.quantize.exact import exact_model
 from compiler_core.quantize.exact_segment import ExactSegment
 from compiler_core.quantize.ir import IntegerConv, QuantizedTensor
+from compiler_core.quantize.shared_sessions import SharedSessions
 
 
 def pointwise(name, source, output, channels):
@@ -51,3 +56,48 @@ def test_tensors_of_a_segment_have_as_many_rows_as_they_have(rows, runs):
     declared = exact_model(operators, tensors, names, outputs).graph
     dims = {v.name: v.type.tensor_type.shape.dim[0].dim_param for v in declared.input}
     assert len(set(dims.values())) == len(set(rows))
+
+
+def rows_doubled(steps, weights):
+    """A chain of layers, one after another in segments of their own, over tensors of four
+    channels."""
+    names = [f"t{number}" for number in range(steps + 1)]
+    operators = [
+        replace(pointwise(f"n{number}", names[number], names[number + 1], 4), weight=weight)
+        for number, weight in enumerate(weights)
+    ]
+    return operators, {name: QuantizedTensor(name, (1, 4, 1, 1), 0) for name in names}
+
+
+def test_segments_that_differ_by_names_alone_share_a_session(monkeypatch):
+    made = []
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda *a, **k: made.append(a) or session(*a, **k)
+    )
+    turn = np.roll(np.eye(4, dtype=np.int8), 1, axis=0).reshape(4, 4, 1, 1)
+    double = (2 * np.eye(4, dtype=np.int8)).reshape(4, 4, 1, 1)
+    operators, tensors = rows_doubled(4, [double, turn, double.copy(), turn.copy()])
+    shared = SharedSessions()
+    held = {"t0": np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1)}
+    for operator in operators:
+        segment = ExactSegment([operator], tensors, [operator.output], sessions=shared)
+        held |= segment.run(held)
+    assert len(made) == 2
+    assert held["t4"].ravel().tolist() == [8, 12, 0, 4]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"shift": 1}, {"bias": np.ones(4, np.int32)}, {"clip_max": 5}, {"residual": "t0"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_segments_that_compute_otherwise_do_not_share_a_session(changed):
+    tensors = {name: QuantizedTensor(name, (1, 4, 1, 1), 0) for name in ("t0", "a", "b")}
+    one, other = pointwise("a", "t0", "a", 4), pointwise("b", "t0", "b", 4)
+    shared = SharedSessions()
+    feed = {"t0": np.full((1, 4, 1, 1), 5, np.float32)}
+    first = ExactSegment([one], tensors, ["a"], sessions=shared).run(feed)["a"]
+    second = ExactSegment([replace(other, **changed)], tensors, ["b"], sessions=shared).run(feed)
+    assert (first == 10).all()
+    assert (second["b"] != 10).all()
