@@ -34,6 +34,10 @@ class OpenShapeError(InputError):
     """A model leaves the size of an axis open, and nobody says it."""
 
 
+class OwnCodeError(InputError):
+    """A function of the user's own raised something while it was called."""
+
+
 class InfeasibleError(NestTuneError):
     """A legal question without an answer within its limits: relax a limit or choose otherwise."""
 

@@ -15,7 +15,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from compiler_core.errors import InputError, NestTuneError
+from compiler_core.errors import InputError, NestTuneError, OwnCodeError
+from compiler_core.files.brief import brief
 from compiler_core.files.exhausted import lack_of
 from compiler_core.files.nearest import named_in_module
 from compiler_core.plugins.registry import Registry
@@ -60,10 +61,12 @@ class BoardMeasurer:
             ``latency_ms`` of one run, and ``energy_mj`` where the measurer knows it.
 
         Raises:
-            InputError: The measurer returned something else. What it raises is not caught.
+            InputError: The measurer returned something else.
+            OwnCodeError: It raised something.
         """
-        found: Any = self.function(package)
         where = f"measurer {self.name!r}"
+        with _failures_named(where):
+            found: Any = self.function(package)
         if not isinstance(found, Mapping):
             raise InputError(f"{where} returned {type(found).__name__}; a mapping is needed")
         for key in found:
@@ -76,20 +79,18 @@ class BoardMeasurer:
 
 
 @contextmanager
-def failures_named(measurer: str) -> Iterator[None]:
-    """Errors of a user's function are those of the measurer, by its name.
-
-    Raises:
-        InputError: It raised something.
-    """
+def _failures_named(where: str) -> Iterator[None]:
+    """Errors of a user's function are those of the measurer, by its name."""
     try:
         yield
     except NestTuneError:
         raise
-    except Exception as error:  # whatever a user's function does, it is named
+    except (Exception, SystemExit) as error:  # whatever a user's function does, it is named
+        if (lack := lack_of(error)) is not None:
+            raise lack from error
         text = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"measurer {measurer!r}: {type(error).__name__}: {text}".rstrip(": "),
+        raise OwnCodeError(
+            f"{where}: {type(error).__name__}: {text}".rstrip(": "),
             hint="it is called with the folder of a package; nest-tune measure PACKAGE "
             "--measurer tries it alone",
         ) from error
@@ -98,8 +99,8 @@ def failures_named(measurer: str) -> Iterator[None]:
 def _positive(value: Any, where: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where} is {value!r}; a number is needed") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{where} is {brief(value)}; a number is needed") from error
     if not (isfinite(number) and number > 0):
         raise InputError(f"{where} is {number}; a finite number above 0 is needed")
     return number
@@ -127,7 +128,7 @@ def load_measurer(name: str) -> BoardMeasurer:
 def _own(name: str) -> Measure:
     try:
         found = load_named(name)
-    except Exception as error:  # whatever a user's module does while it is imported
+    except (Exception, SystemExit) as error:  # whatever a user's module does as it is imported
         if (lack := lack_of(error)) is not None:
             raise lack from error
         raise InputError(

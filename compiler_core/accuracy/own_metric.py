@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from numbers import Real
+from math import isfinite, nan
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.files.brief import brief
 from compiler_core.files.exhausted import lack_of
 from compiler_core.files.nearest import named_in_module
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Labels = npt.NDArray[Any] | None
+OwnMetric = Callable[[Arrays, Labels], float]
 
 _HINT = "function(outputs, labels) takes arrays by output name and returns one finite number"
 
 
-def load_own_metric(name: str) -> Callable[[Arrays, Labels], float]:
+def load_own_metric(name: str) -> OwnMetric:
     """A user's function, guarded: it gets copies, and whatever it does wrong is named.
 
     Args:
@@ -35,7 +38,7 @@ def load_own_metric(name: str) -> Callable[[Arrays, Labels], float]:
         found: Any = import_module(module)
         for part in function.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever a user's module does while it is imported
+    except (Exception, SystemExit) as error:  # whatever a user's module does as it is imported
         if (lack := lack_of(error)) is not None:
             raise lack from error
         raise InputError(
@@ -60,13 +63,22 @@ def load_own_metric(name: str) -> Callable[[Arrays, Labels], float]:
 def _checked(name: str, value: Any) -> float:
     if isinstance(value, np.ndarray):
         shown = f"an array {value.dtype}{list(value.shape)}"
-    elif value is None or isinstance(value, bool | np.bool_) or not isinstance(value, Real):
-        shown = repr(value)[:80]
-    elif not np.isfinite(float(value)):
-        shown = str(float(value))
+    elif isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        shown = brief(value)
     else:
-        return float(value)
+        number = _float(value)
+        if isfinite(number):
+            return number
+        shown = brief(value) if isinstance(value, Integral) else str(number)
     raise InputError(f"metric {name!r} returned {shown}; a finite number is needed", hint=_HINT)
+
+
+def _float(value: Real) -> float:
+    """NaN where a type of somebody's own, or a number beyond those of 64 bits, has none."""
+    try:
+        return float(value)
+    except Exception:
+        return nan
 
 
 def _text(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from compiler_core.accuracy.float_model import float_runs, joined_runs, stacked
 from compiler_core.accuracy.intervals import Estimate
 from compiler_core.accuracy.judge import Kind
 from compiler_core.accuracy.metric import Metric, MetricKind
-from compiler_core.accuracy.own_metric import load_own_metric
+from compiler_core.accuracy.own_metric import OwnMetric, load_own_metric
 from compiler_core.accuracy.samples import EvaluationData
 from compiler_core.accuracy.score import drop, score_of
 from compiler_core.errors import InputError
@@ -109,11 +109,12 @@ def evaluate(
                 raise InputError(
                     f"the float model has no output {name!r}; it has {', '.join(against.outputs)}"
                 )
+    measure = load_own_metric(exam.kind.function) if exam.kind.is_function else None
     theirs = data.inputs if float_inputs is None else float_inputs
     runs = None if against is None else float_runs(against, theirs, list(exam.judges))
     blocks = _blocks(runner, data, exam, against, runs, progress)
-    if exam.kind.is_function:
-        return _own(exam, data, list(blocks))
+    if measure is not None:
+        return _own(exam, measure, data, list(blocks))
     return _counted(exam, exam.kind, blocks, data, against is not None)
 
 
@@ -186,9 +187,10 @@ def _counted(
     )
 
 
-def _own(exam: Exam, data: EvaluationData, blocks: list[_Block]) -> PackageEvaluation:
+def _own(
+    exam: Exam, measure: OwnMetric, data: EvaluationData, blocks: list[_Block]
+) -> PackageEvaluation:
     """A user's metric, which sees all samples at once."""
-    measure = load_own_metric(exam.kind.function)
     names = list(exam.judges)
     theirs = [block.theirs for block in blocks if block.theirs is not None]
     reference = measure(joined_runs(theirs, names), data.labels) if theirs else None

@@ -179,7 +179,7 @@ def load(reference: str, where: str) -> Any:
         found: Any = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever a plug-in's import does, it is named
+    except (Exception, SystemExit) as error:  # whatever a plug-in's import does, it is named
         if (lack := lack_of(error)) is not None:
             raise lack from error
         raise InputError(

@@ -9,7 +9,7 @@ from compiler_core.package.reader import Package
 from nest_tune.api.compiling import Compilation
 from nest_tune.api.packages import load_package
 from nest_tune.api.values import PathName
-from nest_tune.board_measurers import BoardMeasurer, failures_named, load_measurer
+from nest_tune.board_measurers import BoardMeasurer, load_measurer
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ def measure(
     """
     chosen = measurer if isinstance(measurer, BoardMeasurer) else load_measurer(measurer)
     loaded = load_package(package)
-    with failures_named(chosen.name):
-        measured = chosen.measure(loaded.folder)
+    measured = chosen.measure(loaded.folder)
     metrics = loaded.manifest.metrics
     simulated = {name: float(getattr(metrics, name)) for name in measured}
     return BoardMeasurement(chosen.name, measured, simulated)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,7 +16,6 @@ from compiler_core.files.brief import brief
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.sums import float_sum
-from nest_tune.board_measurers import failures_named
 from nest_tune.figures import duration
 from nest_tune.report.kept import Kept
 from nest_tune.study.execution.benches import bench_of
@@ -354,9 +352,7 @@ class Changes:
         if isinstance(self._bench, SourceBench):
             return self._bench.measure(decisions, schedules)[0]
         compiled = self._bench.compiled(decisions, schedules)
-        measurer = self._ground.settings.measurer
-        with failures_named(measurer) if measurer else nullcontext():
-            return self._bench.costs(compiled)
+        return self._bench.costs(compiled)
 
     def _tasks(self, decisions: Mapping[str, object]) -> list[str]:
         if isinstance(self._bench, SourceBench):

@@ -16,6 +16,9 @@ import nest_tune as product
 from compiler_core.errors import InputError
 from compiler_core.plugins.registry import forget_parts
 from nest_tune.board_measurers import MEASURERS, load_measurer
+from nest_tune.runners.runner import Answer, Ending, kind_of
+from nest_tune.study.running.classify import classify
+from nest_tune.study.trial import Outcome
 
 PLUGIN = '''
 """A board that takes a microsecond per byte of the package's programs."""
@@ -41,8 +44,14 @@ def other(package):
 def number(package):
     return 1.0
 
+def huge(package):
+    return {"latency_ms": 10**5000}
+
 def broken(package):
     raise OSError("no answer")
+
+def leaving(package):
+    raise SystemExit(4)
 
 value = 3
 '''
@@ -100,6 +109,9 @@ def test_measurers_that_cannot_be_loaded(name: str, message: str) -> None:
         ("nothing", "returned no latency_ms"),
         ("words", "latency_ms is 'fast'; a number is needed"),
         ("negative", "latency_ms is -1.0; a finite number above 0"),
+        ("huge", "latency_ms is an int too long to show; a number is needed"),
+        ("broken", "^measurer 'bytes_board:broken': OSError: no answer"),
+        ("leaving", "^measurer 'bytes_board:leaving': SystemExit: 4"),
         ("other", "returned 'cycles'; allowed are latency_ms, energy_mj"),
         ("number", "returned float; a mapping is needed"),
     ],
@@ -107,6 +119,14 @@ def test_measurers_that_cannot_be_loaded(name: str, message: str) -> None:
 def test_what_is_no_measurement_is_refused(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         load_measurer(f"bytes_board:{name}").measure(tmp_path)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_what_a_measurer_raises_is_no_fault_of_the_candidate(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as told:
+        load_measurer("bytes_board:broken").measure(tmp_path)
+    answer = Answer(0, Ending.ERROR, error=kind_of(told.value), message=told.value.message)
+    assert classify(answer) is Outcome.RUNTIME
 
 
 @pytest.mark.usefixtures("plugin")

@@ -151,6 +151,7 @@ class Bench(ExaminedModel):
 
         Raises:
             InputError: The measurer is unknown, or what it returned is no measurement.
+            OwnCodeError: It raised something.
         """
         found, intervals = compiled.metrics.costs, compiled.metrics.intervals
         if self.subjects.measurer:

@@ -65,7 +65,7 @@ class OptunaProposer:
             raise
         except ImportError as error:
             raise lacking(self._problem, error) from error
-        except Exception as error:  # whatever a sampler does, it is named
+        except (Exception, SystemExit) as error:  # whatever a sampler does, it is named
             raise NestTuneError(
                 f"sampler {self._problem.sampler!r}: trial {number}: {type(error).__name__}: "
                 f"{error}",

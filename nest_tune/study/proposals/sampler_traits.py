@@ -128,7 +128,7 @@ class _Trying:
             self._propose(other, trials, told=1)
         except NestTuneError:
             raise
-        except Exception as error:  # whatever a sampler does
+        except (Exception, SystemExit) as error:  # whatever a sampler does
             self.failure = f"{type(error).__name__}: {error}"
             return
         grown = own_state(one)

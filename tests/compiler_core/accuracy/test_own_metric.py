@@ -24,6 +24,11 @@ def scalar_array(outputs, labels): return np.array(0.5)
 def text(outputs, labels): return "0.9"
 def nan(outputs, labels): return float("nan")
 def infinite(outputs, labels): return -float("inf")
+def huge(outputs, labels): return 10**400
+def longer(outputs, labels): return 10**5000
+class Odd(float):
+    def __float__(self): raise RuntimeError("no number")
+def odd(outputs, labels): return Odd(1)
 def leaving(outputs, labels): sys.exit(3)
 def one(outputs): return 1.0
 def mutating(outputs, labels):
@@ -37,6 +42,7 @@ def mutating(outputs, labels):
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "metrics_of_a_user.py").write_text(SOURCE)
     (tmp_path / "broken_of_a_user.py").write_text("import no_such_module\n")
+    (tmp_path / "leaving_of_a_user.py").write_text("import sys\nsys.exit(4)\n")
     (tmp_path / "syntax_of_a_user.py").write_text("def (\n")
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -59,6 +65,9 @@ def test_numbers(name: str, value: float) -> None:
         ("text", "returned '0.9'"),
         ("nan", "returned nan"),
         ("infinite", "returned -inf"),
+        ("huge", "returned 1000"),
+        ("longer", "returned an int too long to show"),
+        ("odd", "returned"),
         ("leaving", "raised SystemExit: 3"),
         ("one", "raised TypeError: one"),
     ],
@@ -76,6 +85,7 @@ def test_what_is_wrong_is_named(name: str, words: str) -> None:
         ("metrics_of_a_user:missing", "no attribute 'missing'"),
         ("broken_of_a_user:f", "no_such_module"),
         ("syntax_of_a_user:f", "SyntaxError"),
+        ("leaving_of_a_user:f", "SystemExit: 4"),
         ("metrics_of_a_user:VALUE", "is int, no function"),
     ],
 )

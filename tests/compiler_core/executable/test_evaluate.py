@@ -121,6 +121,16 @@ def test_a_user_s_metric_sees_all_samples_at_once(
     assert found.accuracy == 40.04
 
 
+def test_a_user_s_metric_is_imported_before_anything_runs(
+    runner: PackageRunner, graph: Graph, synthetic: ModuleType
+) -> None:
+    seen: list[int] = []
+    inputs = synthetic.samples("residual", 4)
+    with pytest.raises(InputError, match="'nowhere_at_all:f' cannot be imported"):
+        evaluate(runner, graph, inputs, None, "nowhere_at_all:f", progress=seen.append)
+    assert seen == []
+
+
 def test_a_fixed_batch_is_compared_sample_by_sample(
     compiled_model: Compile, synthetic: ModuleType
 ) -> None:

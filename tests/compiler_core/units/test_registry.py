@@ -8,6 +8,7 @@ import pytest
 
 from compiler_core.errors import InputError
 from compiler_core.files.plain import to_plain
+from compiler_core.plugins.registry import load
 from compiler_core.targets.load import load_target
 from compiler_core.tensor.task import Task, task_key
 from compiler_core.units import registry
@@ -121,6 +122,15 @@ def test_what_a_kind_lacks_is_said() -> None:
         UnitKind("mine", facets={"tasks": "nowhere:TASKS"}).facet("tasks", Tasks)
     with pytest.raises(InputError, match="unit kind 'My_Kind': a name has small letters"):
         UnitKind("My_Kind")
+
+
+def test_a_module_that_ends_the_process_cannot_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaving_part.py").write_text("import sys\nsys.exit(4)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=r"leaving_part:KIND cannot be loaded: SystemExit: 4"):
+        load("leaving_part:KIND", "a part")
 
 
 def test_a_kind_may_be_written_as_a_value(tmp_path: Path) -> None:

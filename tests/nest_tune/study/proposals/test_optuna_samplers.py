@@ -76,6 +76,13 @@ class Outdated(optuna.samplers.RandomSampler):
         return optuna.samplers.intersection_search_space()
 
 
+class Leaving(optuna.samplers.RandomSampler):
+    """Ends the process where it is asked."""
+
+    def sample_independent(self, *_given: Any) -> Any:
+        raise SystemExit(9)
+
+
 class Missing:
     """A package that is imported when it is first used, and is not there."""
 
@@ -233,6 +240,13 @@ def test_what_a_sampler_warns_of_is_told_once_and_its_faults_before_the_first_tr
     with pytest.raises(NestTuneError, match="intersection_search_space"):
         search(lambda _: one, 14)
     assert len(caplog.records) == len(told)
+
+
+def test_a_sampler_does_not_end_the_process() -> None:
+    one = problem_for(f"{__name__}:Leaving")
+    require_sampler(one)
+    with pytest.raises(NestTuneError, match=r"sampler '.*:Leaving': trial .*: SystemExit: 9"):
+        search(lambda _: one, 14)
 
 
 def test_a_sampler_with_a_state_lives_as_long_as_the_run() -> None:
