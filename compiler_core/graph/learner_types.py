@@ -46,9 +46,13 @@ def _scores(known: Attributes, shape: Shape) -> Typed:
 
 
 def _machine(known: Attributes, shape: Shape) -> Typed:
-    """Without probabilities there is a score per pair of classes, or per class."""
+    """With support vectors and without probabilities there is a score per pair of classes, of two
+    classes one for each."""
     found = _scores(known, shape)
-    return found if known.get("prob_a") else found[:1]
+    if len(found) < 2 or not known.get("vectors_per_class") or known.get("prob_a"):
+        return found
+    classes = found[1][1][1]
+    return [found[0], (_FLOAT, (shape[0], max(2, classes * (classes - 1) // 2)))]
 
 
 def _taken(source: Shape, columns: Shape) -> Shape:

@@ -92,6 +92,34 @@ def test_shapes_are_those_of_the_runtime(op: str) -> None:
     assert graph.dynamic_batch >= {"x", "scores"}
 
 
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("form", ["vectors", "probabilities", "linear"])
+def test_scores_of_support_vectors_are_those_of_the_runtime(classes: int, form: str) -> None:
+    random, pairs = np.random.default_rng(classes), classes * (classes - 1) // 2
+    attributes = {
+        "classlabels_ints": list(range(classes)),
+        "kernel_type": "LINEAR",
+        "kernel_params": [0.1, 0.0, 3.0],
+    }
+    if form == "linear":
+        attributes |= {"coefficients": FLOATS * classes, "rho": [0.1] * classes}
+    else:
+        attributes |= {
+            "kernel_type": "RBF",
+            "vectors_per_class": [2] * classes,
+            "support_vectors": random.standard_normal(8 * classes).tolist(),
+            "coefficients": random.standard_normal(2 * classes * (classes - 1)).tolist(),
+            "rho": [0.1] * pairs,
+        }
+    if form == "probabilities":
+        attributes |= {"prob_a": [-1.0] * pairs, "prob_b": [0.1] * pairs}
+    model = model_of("SVMClassifier", attributes)
+    rows = random.standard_normal((1, 4)).astype(np.float32)
+    results = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": rows})
+    types = import_model(model).types
+    assert [types[name].shape for name in ("label", "scores")] == [r.shape for r in results]
+
+
 @pytest.mark.parametrize(
     ("op", "element", "attributes"),
     [
