@@ -18,6 +18,7 @@ from compiler_core.units.names import CPU, is_on_cpu
 
 NO_NPU = "The target has no NPU."
 PLANNED = "The plan places it on the CPU."
+FASTEST = "By the cost tables the model is fastest with it on the CPU, as no plan says otherwise."
 VIEW = "It only looks at values in another shape, beside operators of the CPU."
 PREPARES = "It prepares values for operators of the NPU."
 BESIDE = "Beside its neighbours it has no layout that the NPU could read or write."
@@ -62,8 +63,14 @@ def unable_reasons(graph: Graph, target: Target) -> dict[str, str]:
     return cpu_reasons(graph, target_arithmetic(target)) if target.npu_cores else {}
 
 
-def node_reasons(compiled: CompiledModel) -> dict[str, str]:
-    """Why each node on the CPU runs there, by name in execution order."""
+def node_reasons(compiled: CompiledModel, planned: str = PLANNED) -> dict[str, str]:
+    """Why each node on the CPU runs there, by name in execution order.
+
+    Args:
+        compiled: The model.
+        planned: The reason of what its plan alone places there: :data:`FASTEST` where nobody gave
+            the plan.
+    """
     source, target = compiled.source, compiled.executable.target
     model, plan = source.model.graph, compiled.configuration.plan
     known = {**unable_reasons(model, target), **source.cpu_reasons}
@@ -75,7 +82,7 @@ def node_reasons(compiled: CompiledModel) -> dict[str, str]:
         for node in segment.priced.nodes:
             reason = _reason(node, known, asked)
             if reason is None and is_on_cpu(plan.get(node.name, CPU)):
-                reason = PLANNED if target.npu_cores else NO_NPU
+                reason = planned if target.npu_cores else NO_NPU
             found[node.name] = reason or BESIDE
     return found
 
@@ -88,10 +95,15 @@ def _reason(node: Node, known: dict[str, str], asked: set[str]) -> str | None:
     return None if node.name in asked else PREPARES
 
 
-def cpu_causes(compiled: CompiledModel) -> tuple[CpuCause, ...]:
-    """What runs on the CPU by cause, the largest share of multiplications first, then of time."""
+def cpu_causes(compiled: CompiledModel, planned: str = PLANNED) -> tuple[CpuCause, ...]:
+    """What runs on the CPU by cause, the largest share of multiplications first, then of time.
+
+    Args:
+        compiled: The model.
+        planned: As of :func:`node_reasons`.
+    """
     layers = compiled.report.layers
-    reasons = node_reasons(compiled)
+    reasons = node_reasons(compiled, planned)
     operators = _operators(compiled)
     macs = sum(layer.macs for layer in layers) or 1
     time = float_sum(layer.latency_ms for layer in layers) or 1.0

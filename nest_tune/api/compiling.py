@@ -8,6 +8,8 @@ from pathlib import Path
 
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.cpu_causes import (
+    FASTEST,
+    PLANNED,
     CpuCause,
     cpu_causes,
     macs_share_npu,
@@ -245,7 +247,8 @@ def compile(  # noqa: A001 - the verb of the command line
         texts |= {FORMATS_FILE: formats_text(formats)}
     progress(f"writing {folder}")
     write_package(compiled, folder, texts)
-    made = compilation(compiled, folder)
+    is_default = where is None and not is_planned
+    made = compilation(compiled, folder, planned=FASTEST if is_default else PLANNED)
     told = (*unsearched, *warnings, *_doubts(made))
     return replace(made, warnings=told, formats=formats, damage=damage)
 
@@ -305,8 +308,9 @@ def _known_levels(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def compilation(compiled: CompiledModel, folder: Path) -> Compilation:
-    """What a compile wrote to ``folder``, without its programs."""
+def compilation(compiled: CompiledModel, folder: Path, *, planned: str = PLANNED) -> Compilation:
+    """What a compile wrote to ``folder``, without its programs; ``planned`` is the reason of what
+    its plan alone places on the CPU."""
     return Compilation(
         folder,
         compiled.configuration,
@@ -315,8 +319,8 @@ def compilation(compiled: CompiledModel, folder: Path) -> Compilation:
         tuple(sorted(compiled.tasks)),
         tuple(segment.name for segment in compiled.executable.segments),
         sum(1 for _ in compiled.executable.npu_segments),
-        node_reasons(compiled),
-        cpu_causes(compiled),
+        node_reasons(compiled, planned),
+        cpu_causes(compiled, planned),
         macs_share_npu(compiled.report.layers),
         unpriced(compiled.source.model.graph),
     )
