@@ -148,7 +148,7 @@ class Study(StudyView):
         Args:
             trials: So many altogether, or ``"+50"`` for so many more.
             timeout_s: Budget of time.
-            trial_timeout_s: Of one call of a trial.
+            trial_timeout_s: Of one call of a trial; ``None``: by what others have taken.
             jobs, runner, ray_address: Where trials run from now on.
             pass_env: Names of environment variables that workers get beside the usual ones.
             model, target, calibration, evaluation: Where a file lies that has moved; its content

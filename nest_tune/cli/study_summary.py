@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _MOST_DECISIONS = 12
 """Of the chosen trial that a summary tells."""
+_MOST_TWINS = 8
+"""Trials with the same figures that a summary names."""
 
 
 def print_trials(table: Table) -> None:
@@ -139,10 +141,13 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
         print_trials(trials_table(near, result.settings.metric, with_outcome=True))
         return
     out.print("front:")
-    listed, twins = _told_apart(front_with(result, chosen), chosen, result.settings.metric)
+    metric = result.settings.metric
+    listed, twins = _told_apart(front_with(result, chosen), chosen, result.trials, metric)
     print_trials(trials_table(listed, result.settings.metric, chosen=chosen))
     for number, others in twins.items():
-        names = " and ".join(str(other) for other in others)
+        names = ", ".join(str(other) for other in others[:_MOST_TWINS])
+        if (left := len(others) - _MOST_TWINS) > 0:
+            names = f"{names} and {left} more"
         out.print(f"the same figures as trial {number}: {names}", soft_wrap=True)
     text = decisions_text(
         decisions_of(result, chosen),
@@ -156,16 +161,20 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
 
 
 def _told_apart(
-    trials: Sequence[OuterTrial], chosen: OuterTrial, metric: str
+    trials: Sequence[OuterTrial], chosen: OuterTrial, others: Sequence[OuterTrial], metric: str
 ) -> tuple[list[OuterTrial], dict[int, list[int]]]:
     """Trials whose figures differ as they are shown, and the numbers of the others by the one that
-    stands for them: the chosen one, or the first."""
+    stands for them: the chosen one, or the first. Other trials that measure the same are among
+    the numbers."""
     alike: dict[tuple[str, ...], list[OuterTrial]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.number != chosen.number):
+    named = {trial.number for trial in trials}
+    rest = [t for t in others if t.number not in named and t.outcome.is_measured]
+    for trial in (*sorted(trials, key=lambda trial: trial.number != chosen.number), *rest):
         figures = tuple(metric_text(trial, m.value, metric) for m in TrialMetric)
-        alike.setdefault(figures, []).append(trial)
+        if trial.number in named or figures in alike:
+            alike.setdefault(figures, []).append(trial)
     shown = {group[0].number for group in alike.values()}
-    twins = {group[0].number: [t.number for t in group[1:]] for group in alike.values()}
+    twins = {group[0].number: sorted(t.number for t in group[1:]) for group in alike.values()}
     kept = [trial for trial in trials if trial.number in shown]
     return kept, {number: others for number, others in twins.items() if others}
 
@@ -196,6 +205,7 @@ def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
         earlier_times,
         holdout_lines,
         noise_of,
+        overdue_lines,
     )
 
     out = console()
@@ -211,7 +221,8 @@ def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
                 told = ", ".join(filter(None, (told, own)))
             out.print(f"against the {beside}: {told}", soft_wrap=True)
     warnings = warnings_of(chosen, result.default, result.settings.objectives)
-    for note in notes_of(chosen, result.default, result.settings.objectives):
+    notes = notes_of(chosen, result.default, result.settings.objectives)
+    for note in (*notes, *overdue_lines(result)):
         out.print(f"note: {note}", soft_wrap=True)
     for line in changed_choice(result, chosen):
         out.print(line, soft_wrap=True, markup=False)

@@ -91,7 +91,7 @@ def _resolved(
     calibration = calibration or _path(named.calibration if named else None)
     spaces = _spaces(asked, read)
     trial_timeout_s = parsed.trial_timeout_s or _trial_timeout(environment)
-    if trial_timeout_s is None:
+    if trial_timeout_s is None and read.run.trial_timeout is not None:
         trial_timeout_s = parse_duration(read.run.trial_timeout, f"{file}: run.trial_timeout")
     timeout_s = parsed.timeout_s
     if timeout_s is None and read.study.timeout is not None:

@@ -55,7 +55,7 @@ class StudySettings:
         asynchronous: Whether proposals see whatever has finished.
         runner, jobs, ray_address: Where trials run; 0 jobs for all that a cluster has.
         storage: URL; what is stored of it has no secrets.
-        trial_timeout_s: Of one call of a trial.
+        trial_timeout_s: Of one call of a trial; ``None``: by what others have taken.
         pass_env: Variables of the environment that workers get beside the usual ones.
         file: The study file.
         pick: Rule by which a trial is chosen; empty for the one that follows from the limits.
@@ -93,7 +93,7 @@ class StudySettings:
     jobs: int = 1
     ray_address: str | None = None
     storage: StorageUrl = DEFAULT_STORAGE
-    trial_timeout_s: float = 60.0
+    trial_timeout_s: float | None = None
     pass_env: tuple[str, ...] = ()
     file: str | None = None
     pick: str = ""

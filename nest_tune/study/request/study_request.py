@@ -173,7 +173,10 @@ class StudyRequest:
         "Budget of time; what is in flight then is finished.", place="study.timeout", metavar="10m"
     )
     trial_timeout: str | None = _setting(
-        "Give a trial up after so long.", place="run.trial_timeout", default="60s", metavar="60s"
+        "Give a step of a trial up after so long; default: 20 times the longest so far, at least "
+        "60s.",
+        place="run.trial_timeout",
+        metavar="10m",
     )
     jobs: int | None = _setting(
         "Trials at the same time.", int, place="run.jobs", least=1, most=4096, metavar="N"

@@ -17,6 +17,7 @@ from typing import Any
 from compiler_core.tensor.digest import digest
 from nest_tune.records.claims import Claims
 from nest_tune.runners.runner import ATTEMPTS, Answer, Ending, Needs, Runner, Work
+from nest_tune.study.running.patience import Patience
 from nest_tune.study.store.results import results_of
 from nest_tune.study.store.storage import StudyStorage
 
@@ -33,6 +34,7 @@ class _Pending:
     then: Then
     attempt: int = 0
     kept: bool = True
+    is_own: bool = True  # its time says how long others may take
 
 
 class Calls:
@@ -42,7 +44,7 @@ class Calls:
         runner: Where.
         storage: Of results.
         context: Digest of everything that results depend on beside function and payload.
-        timeout_s: Of each call.
+        timeout_s: Of each call; ``None``: by what others have taken (:mod:`.patience`).
         poll: Called at least twice a second while waiting; may raise to end it.
         needs: Of calls, by function, where they are not those of any.
     """
@@ -52,13 +54,13 @@ class Calls:
         runner: Runner,
         storage: StudyStorage,
         context: str,
-        timeout_s: float,
+        timeout_s: float | None,
         poll: Callable[[], None] = lambda: None,
         needs: Mapping[str, Needs] | None = None,
     ) -> None:
         self._runner, self._storage = runner, storage
         self._needs = needs or {}
-        self._context, self._timeout_s, self._poll = context, timeout_s, poll
+        self._context, self._patience, self._poll = context, Patience(timeout_s), poll
         self._tickets = 0
         self._pending: dict[int, _Pending] = {}
         self._elsewhere: dict[int, _Pending] = {}
@@ -87,20 +89,22 @@ class Calls:
             then: May start further calls.
             key: What the result depends on, where that is less than the payload.
             kept: Whether its result is looked for and kept in storage.
-            timeout_s: Where it is not that of any call.
+            timeout_s: Where it is not that of any call, which is none to judge others by.
             context: Where the result depends on the key alone: what sets it apart from others.
         """
+        is_own = timeout_s is None
+        allowed_s = timeout_s or self._patience.allowed_s(function)
         if not kept:
             self._tickets += 1
-            work = Work(self._tickets, function, payload, timeout_s or self._timeout_s)
-            self._submit(_Pending(work, "", then, kept=False))
+            work = Work(self._tickets, function, payload, allowed_s)
+            self._submit(_Pending(work, "", then, kept=False, is_own=is_own))
             return
         text = json.dumps([payload if key is None else key], sort_keys=True)
         name = digest((self._context if context is None else context, function, text), 32)
         self._tickets += 1
         needs = self._needs.get(function, Needs())
-        work = Work(self._tickets, function, payload, timeout_s or self._timeout_s, needs)
-        pending = _Pending(work, name, then)
+        work = Work(self._tickets, function, payload, allowed_s, needs)
+        pending = _Pending(work, name, then, is_own=is_own)
         self._elsewhere[work.ticket] = pending
         self._fresh = True
 
@@ -184,6 +188,8 @@ class Calls:
         if answer.ending is Ending.LOST:
             message = f"{answer.message}; {ATTEMPTS} workers died of it"
             answer = replace(answer, message=message)
+        if pending.is_own and answer.ending in (Ending.DONE, Ending.ERROR):
+            self._patience.ended(pending.work.function, answer.wall_s)
         if pending.kept:
             if answer.ending is Ending.DONE:
                 self._storage.add_result(pending.key, answer.value, self._claims)

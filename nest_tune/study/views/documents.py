@@ -25,7 +25,7 @@ from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.closed import Reported
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.stored_study import Status
-from nest_tune.study.trial import OuterTrial, outcome_counts
+from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts
 
 
 def trial_document(trial: OuterTrial, metric: str) -> dict[str, Any]:
@@ -95,7 +95,10 @@ def result_document(
             *doubts_of(result.trials),
             *earlier_times(result),
         ],
-        "notes": list(notes_of(chosen, default, result.settings.objectives)),
+        "notes": [
+            *notes_of(chosen, default, result.settings.objectives),
+            *overdue_lines(result),
+        ],
         "chosen_before": None if result.before is None else result.before.number,
         "outcomes": outcome_counts(result.trials),
         "ended": None if result.ended is None else result.ended.value,
@@ -118,6 +121,18 @@ def front_with(result: StudyResult, chosen: OuterTrial | None) -> list[OuterTria
     return found
 
 
+def overdue_lines(result: StudyResult) -> tuple[str, ...]:
+    """That trials were given up, which says nothing of their configurations."""
+    late = [trial for trial in result.trials if trial.outcome is Outcome.TIMEOUT]
+    if not late:
+        return ()
+    trials = "trial was" if len(late) == 1 else "trials were"
+    return (
+        f"{len(late)} {trials} given up (trial {late[0].number}: {late[0].message}): "
+        "--trial-timeout grants the next ones more",
+    )
+
+
 def earlier_times(result: StudyResult) -> tuple[str, ...]:
     """That times of trials were measured before: by other studies, or runs before this one."""
     count = result.closed.earlier
@@ -136,6 +151,11 @@ def changed_choice(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
     if before is None or before.number == chosen.number:
         return ()
     said = gain_text(changes_percent(chosen.metrics, before.metrics)) or "no cost differs"
+    if chosen.metrics == before.metrics:
+        return (
+            f"before this run trial {before.number} was chosen, whose figures are the same; trial "
+            f"{chosen.number} is nearer to the float model",
+        )
     found = [f"before this run trial {before.number} was chosen; against it: {said}"]
     if all(trial.number != before.number for trial in result.front):
         found.append(f"trial {before.number} is dominated by a new one")

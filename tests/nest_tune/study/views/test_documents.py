@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from nest_tune.cli.study_summary import print_result
 from nest_tune.study.request.goals import parse_constraint
-from nest_tune.study.views.documents import changed_choice, earlier_times, result_document
+from nest_tune.study.trial import Outcome
+from nest_tune.study.views.documents import (
+    changed_choice,
+    earlier_times,
+    overdue_lines,
+    result_document,
+)
 from tests.nest_tune.study.views.test_compare import study
 
 WIDE = study("s", [(4.0, 0.5), (2.0, 0.6), (3.0, 0.9)])
@@ -25,6 +34,38 @@ def test_another_choice_than_before_a_resume_is_explained() -> None:
     limits = (parse_constraint("accuracy_drop<=0.5"),)
     limited = replace(other, settings=replace(other.settings, limits=limits))
     assert len(changed_choice(limited, chosen)) == 1
+
+
+def test_a_choice_with_the_same_figures_is_no_change_of_them() -> None:
+    same = study("s", [(4.0, 0.5), (2.0, 0.6), (2.0, 0.6)])
+    (line,) = changed_choice(replace(same, before=same.trials[1]), same.trials[2])
+    assert line.startswith(
+        "before this run trial 1 was chosen, whose figures are the same; trial 2"
+    )
+    assert "%" not in line
+
+
+def test_trials_that_were_given_up_are_told_with_what_grants_more() -> None:
+    late = replace(
+        WIDE.trials[1], outcome=Outcome.TIMEOUT, metrics={}, message="ran longer than 60 s"
+    )
+    told = replace(WIDE, trials=(WIDE.trials[0], late, WIDE.trials[2]))
+    assert overdue_lines(WIDE) == ()
+    (line,) = overdue_lines(told)
+    assert line.startswith("1 trial was given up (trial 1: ran longer than 60 s): --trial-timeout")
+    assert line in result_document(told, None, None)["notes"]
+
+
+def test_all_trials_with_the_same_figures_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    many = study("s", [(4.0, 0.5), *[(2.0, 0.6)] * 4])
+    print_result(many, many.trials[3], None)
+    assert "the same figures as trial 3: 1, 2, 4\n" in capsys.readouterr().out
+    many = study("s", [(4.0, 0.5), *[(2.0, 0.6)] * 20])
+    print_result(many, many.trials[3], None)
+    assert (
+        "the same figures as trial 3: 1, 2, 4, 5, 6, 7, 8, 9 and 11 more\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_times_of_earlier_measurements_are_said() -> None:
