@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from compiler_core.errors import InputError
 
 _NAME = "nest-tune"
+_SOURCES = "SOURCES_OF_NEST_TUNE"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -44,8 +46,9 @@ def own_requirement() -> Requirement:
     return Requirement(
         pinned,
         f"this nest-tune was installed from a file or folder: unless {pinned} is published where "
-        "CI installs from, put a wheel into the repository (pip wheel --no-deps) and give "
-        "--install its path",
+        "CI installs from, put a wheel into the repository: pip wheel --no-deps --wheel-dir wheels "
+        f"{shlex.quote(_place(origin))}; then this command again with --force --install "
+        "wheels/nest_tune-*.whl",
     )
 
 
@@ -70,6 +73,15 @@ def require_in_repository(line: str, root: Path) -> str:
             hint="copy it into the repository",
         )
     return "./" + path.resolve().relative_to(root.resolve()).as_posix()
+
+
+def _place(origin: str) -> str:
+    """The file or folder that this machine has installed from, or what stands for it."""
+    try:
+        parts = urlsplit(json.loads(origin)["url"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return _SOURCES
+    return unquote(parts.path) if parts.scheme == "file" and parts.path else _SOURCES
 
 
 def _of_repository(origin: str) -> str | None:

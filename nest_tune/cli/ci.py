@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from enum import Enum
 from pathlib import Path
@@ -272,7 +273,8 @@ def _init(
     comment: bool = False,
 ) -> None:
     from nest_tune.ci.requirement import own_requirement, require_in_repository
-    from nest_tune.ci.workflows import find_locks, plan_jobs, workflow
+    from nest_tune.ci.workflow_jobs import find_locks, plan_jobs, too_large
+    from nest_tune.ci.workflows import Service, workflow
 
     path = service.path if output is None else output
     if path.exists() and not force:
@@ -296,6 +298,9 @@ def _init(
         path.parent.mkdir(parents=True, exist_ok=True)
     require_writable(path, "--output")
     write_atomically(path, lambda stream: stream.write(text.encode()))
-    for note in (*plan.notes, *([own.note] if own.note and not install else [])):
+    large = too_large(plan.files, root) if service is Service.GITHUB else ()
+    for note in (*plan.notes, *large, *([own.note] if own.note and not install else [])):
         progress(f"note: {note}")
     print(f"{path}: checks {', '.join(job.lock for job in plan.jobs)}")
+    files = [str(path), *plan.files, *([requirement] if requirement.startswith("./") else [])]
+    print(f"commit with it: git add {' '.join(map(shlex.quote, files))}")

@@ -173,6 +173,14 @@ class Candidates(Protocol):
         """
         ...
 
+    def packages(self, target: str) -> str:
+        """Debian's packages that build and count candidates, with blanks between; empty for none.
+
+        Raises:
+            InputError: There is no such target.
+        """
+        ...
+
     def origin_of_cycles(self, target: str, costs: Mapping[str, float]) -> str:
         """What cycles among the costs of a candidate follow from, in words for people; empty where
         there are none."""

@@ -63,6 +63,22 @@ def test_elsewhere_a_note_says_what_to_do(origin: Any, monkeypatch: pytest.Monke
     assert "secret" not in line + note
 
 
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("file:///home/a/nest-tune", "/home/a/nest-tune"),
+        ("file:///home/a%20b/nest_tune.whl", "'/home/a b/nest_tune.whl'"),
+        ("https://me:secret@git.example/x", "SOURCES_OF_NEST_TUNE"),
+    ],
+)
+def test_the_note_says_commands_that_work(
+    url: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, note = requirement_from({"url": url, "dir_info": {}}, monkeypatch)
+    assert f"pip wheel --no-deps --wheel-dir wheels {place}; then" in note
+    assert "--force --install wheels/nest_tune-*.whl" in note
+
+
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise metadata.PackageNotFoundError(name)

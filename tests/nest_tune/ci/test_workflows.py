@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,13 @@ from typing import Any
 
 import pytest
 
+from compiler_core.configuration.lock import Lock
 from compiler_core.errors import InputError
-from nest_tune.ci.workflows import Service, WorkflowJob, workflow
+from compiler_core.targets.source_kinds import candidates_for
+from nest_tune.ci import workflow_jobs
+from nest_tune.ci.source_lock import SourceLock, lock_text
+from nest_tune.ci.workflow_jobs import WorkflowJob
+from nest_tune.ci.workflows import Service, workflow
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -61,7 +67,7 @@ def test_workflow_passes_the_schema_of_its_service(
     code, output, errors = nest_tune("ci", "init", service, "--data", "eval.npz")
     assert code == 0, errors
     path = Service(service).path
-    assert output == f"{path}: checks {ODD}\n"
+    assert output.startswith(f"{path}: checks {ODD}\ncommit with it: git add {path} ")
     shown = valid(path, service)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     found = read_yaml(path)
@@ -248,3 +254,45 @@ def test_there_is_one_comment(commented: dict[str, Any], known: str, tmp_path: P
     place = "repos/a/b/issues/comments/17" if known else "repos/a/b/issues/4/comments"
     assert place in written
     assert ("PATCH" in written) == bool(known)
+
+
+@pytest.mark.parametrize("service", ["github", "gitlab"])
+def test_locks_of_sources_are_checked_and_their_compilers_installed(
+    service: str, nest_tune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lock = Lock(model="model.onnx", target="cortex-m4", versions={"sources": "4; gcc 12; QEMU 7"})
+    text = 'schema = "nest-tune/bundle-config/1"\nname = "m"\n'
+    Path("best.toml").write_text(lock_text(text, SourceLock(lock, {"flash_bytes": 3})))
+    code, output, errors = nest_tune("ci", "init", service)
+    assert code == 0, errors
+    assert "checks best.toml" in output
+    assert "are those of gcc 12; QEMU 7; where the job's image has other versions" in errors
+    path = Service(service).path
+    shown = valid(path, service)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    written = path.read_text()
+    packages = candidates_for("cortex-m4").packages("cortex-m4")
+    assert "gcc-arm-none-eabi" in packages
+    assert f': "{packages}"' in written
+    assert written.index("install --no-install-recommends $PACKAGES") < written.index("pip install")
+
+
+def test_what_has_to_be_committed_is_told(
+    repository_of_locks: Path, nest_tune: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow_jobs, "MOST_BYTES", 1000)
+    code, output, errors = nest_tune("ci", "init", "github")
+    assert code == 0, errors
+    told = output.splitlines()[-1]
+    assert told.startswith("commit with it: git add ")
+    files = shlex.split(told)[5:]
+    assert set(files) >= {
+        str(Service.GITHUB.path),
+        ODD,
+        *(p.name for p in repository_of_locks.glob("*.onnx")),
+    }
+    assert all(Path(name).is_file() for name in files)
+    assert "GitHub takes no file of more than 1,000: git lfs track" in errors
+    _, _, errors = nest_tune("ci", "init", "gitlab")
+    assert "git lfs" not in errors

@@ -50,7 +50,7 @@ class Core:
     emulator: tuple[str, ...] = ()
     tick: float = 0.0
     cycles_per_instruction: float = 1.0
-    package: str = "gcc"
+    package: str = "gcc libc6-dev"
     samples: str = "io_native.c"
 
     @property

@@ -71,6 +71,10 @@ class CCandidates:
             return f"{found}; {replace(this_machine(), runtime='').digest}"
         return f"{found}; classes of instructions" if counts_classes(core.name) else found
 
+    def packages(self, target: str) -> str:
+        """See :class:`compiler_core.units.facets.candidates.Candidates`."""
+        return cores.core_of(load_board(target).core).package
+
     def origin_of_cycles(self, target: str, costs: Mapping[str, float]) -> str:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
         if "cycles" not in costs or "instructions" not in costs:
