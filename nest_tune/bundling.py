@@ -14,9 +14,9 @@ from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
-from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.passes.unrolled_recurrence import unrolled
 from compiler_core.graph.passes.wide_ports import WidePorts
+from compiler_core.graph.spelled.spelled_out import spelled_out
 from compiler_core.targets.source_kinds import generates_sources, require_source_kind
 from compiler_core.units.facets.bundles import (
     Bundles,
@@ -29,9 +29,13 @@ from compiler_core.units.facets.bundles import (
 def model_for_sources(model: FloatModel) -> FloatModel:
     """A model as sources are written for it: ports of float16 are float32, recurrent operators step
     by step, and others that have no kernel as those that have one."""
-    wide = WidePorts().apply(model.graph)
-    graph = model.graph if wide is model.graph else simplify(wide)
-    return replace(model, graph=spelled_out(unrolled(graph)))
+    return replace(model, graph=graph_for_sources(model.graph))
+
+
+def graph_for_sources(graph: Graph) -> Graph:
+    """The same for a graph."""
+    wide = WidePorts().apply(graph)
+    return spelled_out(unrolled(graph if wide is graph else simplify(wide)))
 
 
 def bundles_for(target: str) -> Bundles:

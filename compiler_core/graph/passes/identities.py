@@ -53,7 +53,7 @@ def _unchanged(rewriter: Rewriter, node: Node) -> str | None:
     return source if rule is not None and rule(rewriter, node) else None
 
 
-def _is_inference(rewriter: Rewriter, node: Node) -> bool:
+def is_inference(rewriter: Rewriter, node: Node) -> bool:
     if len(node.inputs) < 3 or not node.inputs[2]:
         return True
     training = rewriter.constant(node, 2)
@@ -126,7 +126,7 @@ _RULES: dict[str, Callable[[Rewriter, Node], bool]] = {
     "AveragePool": _is_unit_pool,
     "Cast": _same_type,
     "Concat": _single,
-    "Dropout": _is_inference,
+    "Dropout": is_inference,
     "Expand": _same_shape,
     "Flatten": _same_shape,
     "Identity": _single,

@@ -29,8 +29,13 @@ _LEAST_PRODUCTS = 16
 
 @dataclass(frozen=True)
 class VolumeConvolution:
-    """Unify Conv over three spatial axes with convolutions over two."""
+    """Unify Conv over three spatial axes with convolutions over two.
 
+    Args:
+        least_products: Per value that is moved; with fewer a convolution stays.
+    """
+
+    least_products: int = _LEAST_PRODUCTS
     name: ClassVar[str] = "volume-convolution"
 
     def apply(self, graph: Graph) -> Graph:
@@ -39,11 +44,11 @@ class VolumeConvolution:
         if graph.opsets.get("", _LEAST_OPSET) >= _LEAST_OPSET:
             for node in rewriter.nodes():
                 if is_op(node, "Conv"):
-                    _flatten(rewriter, node)
+                    _flatten(rewriter, node, self.least_products)
         return rewriter.finish()
 
 
-def _flatten(rewriter: Rewriter, node: Node) -> None:
+def _flatten(rewriter: Rewriter, node: Node, least_products: int) -> None:
     weight = rewriter.constant(node, 1)
     source, result = rewriter.shape(node.inputs[0]), rewriter.shape(node.output)
     if weight is None or weight.ndim != 5 or source is None or result is None:
@@ -54,7 +59,7 @@ def _flatten(rewriter: Rewriter, node: Node) -> None:
         return
     moved = prod(source) * weight.shape[2] / int(known["strides"][0])
     products = prod(result[1:]) * prod(weight.shape[1:])
-    if len(source) == len(result) == 5 and products >= _LEAST_PRODUCTS * moved:
+    if len(source) == len(result) == 5 and products >= least_products * moved:
         _Flattening(rewriter, node, batch, source, result).write()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ class Case:
     atol: float
 
 
-def node_cases() -> list[Case]:
+@cache
+def node_cases() -> tuple[Case, ...]:
     """The tests of single operators, made by the ``onnx`` package as it is asked for them."""
     from onnx.backend.test.case.node import collect_testcases
 
@@ -62,7 +64,7 @@ def node_cases() -> list[Case]:
             inputs = dict(zip(names, values, strict=False))
             outputs = [_plain(value) for value in wanted]
             cases.append(Case("node", item.name, item.model, inputs, outputs, item.rtol, item.atol))
-    return cases
+    return tuple(cases)
 
 
 def stored_cases(kind: str) -> Iterator[Case]:

@@ -188,7 +188,7 @@ class Builder:
 
     def again(self, value: Value, shape: tuple[int, ...] | None = None) -> Value:
         """The same memory under another name, in its own shape where none is given."""
-        found = self.value(value.source, shape or value.shape, value.type)
+        found = self.value(value.source, value.shape if shape is None else shape, value.type)
         self.add(View(self.label, (value.name,), found.name))
         return found
 

@@ -16,6 +16,7 @@ from compiler_core.units.cpu.c.convert.builder import (
 )
 from compiler_core.units.cpu.c.convert.shapes import no_clamp
 from compiler_core.units.cpu.c.convert.sources import TensorReader
+from compiler_core.units.cpu.c.convert.whole import whole_value
 from compiler_core.units.cpu.c.network import FLOAT, TRUTH, WHOLE, Array, Type, Value
 from compiler_core.units.cpu.c.operators.choosing import (
     ElementComparison,
@@ -97,7 +98,7 @@ def lookup(sources: TensorReader, node: Node) -> None:
     rank = len(builder.shape(node.inputs[0]))
     axis = int(node.attributes.get("axis", 0)) % rank
     source = sources.laid_out(node.inputs[0], tuple(range(rank)))
-    places = _whole(sources, node.inputs[1])
+    places = whole_value(sources, node.inputs[1])
     shape = builder.shape(node.output)
     place = builder.place(node.output, tuple(range(len(shape))), source.value.type)
     names = (source.value.name, places.name), place.value.name
@@ -114,7 +115,7 @@ def pick(sources: TensorReader, node: Node) -> None:
     if any(a != b for i, (a, b) in enumerate(zip(shape, chosen, strict=True)) if i != axis):
         raise Refusal("its indices leave elements of other axes out")
     source = sources.laid_out(node.inputs[0], tuple(range(len(shape))))
-    places = _whole(sources, node.inputs[1])
+    places = whole_value(sources, node.inputs[1])
     place = builder.place(node.output, source.axes, source.value.type)
     names = (source.value.name, places.name), place.value.name
     builder.add(Pick(node.name, *names, _around(shape, axis), chosen[axis]))
@@ -123,7 +124,7 @@ def pick(sources: TensorReader, node: Node) -> None:
 def one_hot(sources: TensorReader, node: Node) -> None:
     """OneHot of a constant depth."""
     builder = sources.builder
-    places = _whole(sources, node.inputs[0])
+    places = whole_value(sources, node.inputs[0])
     depth = int(builder.constant(node.inputs[1]).ravel()[0])
     numbers = builder.constant(node.inputs[2]).ravel()
     if numbers.dtype != np.float32:
@@ -283,20 +284,6 @@ def _lie(sources: TensorReader, tensor: str, found: Value, order: Axes) -> None:
     shape = builder.shape(tensor)
     value = builder.viewed(found, tuple(shape[axis] for axis in order))
     builder.places.setdefault(tensor, []).append(PlacedValue(value, order))
-
-
-def _whole(sources: TensorReader, tensor: str) -> Value:
-    """Whole numbers in the model's order."""
-    rank = len(sources.builder.shape(tensor))
-    place = sources.laid_out(tensor, tuple(range(rank)))
-    if place.value.type == WHOLE:
-        return place.value
-    if place.value.type.is_float:
-        raise Refusal(f"{tensor!r} holds no whole numbers")
-    found = sources.builder.value(tensor, place.value.shape, WHOLE)
-    zero = place.value.type.zero_point
-    sources.builder.add(Whole(tensor, (place.value.name,), found.name, zero))
-    return found
 
 
 def _spread(sources: TensorReader, node: Node, value: Value, shape: tuple[int, ...]) -> Value:

@@ -13,16 +13,30 @@ from hashlib import sha256
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.passes.spelled_trees import SUMS
 from compiler_core.graph.passes.unrolled_recurrence import RECURRENT, unrolling_refusal
+from compiler_core.graph.spelled.trees import SUMS
 from compiler_core.quantize.statistics import TensorRange
-from compiler_core.units.cpu.c.convert import choosing, pointwise, resize, shapes, weighted
-from compiler_core.units.cpu.c.convert.builder import Builder, PlacedValue, Refusal, int8_type
+from compiler_core.units.cpu.c.convert import (
+    choosing,
+    pointwise,
+    ports,
+    resize,
+    shapes,
+    weighted,
+    whole,
+)
+from compiler_core.units.cpu.c.convert.builder import (
+    Builder,
+    PlacedValue,
+    Refusal,
+    int8_type,
+    plain_type,
+)
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.convert.trees import around_trees, trees
 from compiler_core.units.cpu.c.convert.unary import Functions
-from compiler_core.units.cpu.c.network import FLOAT, Network, Operator, Type
+from compiler_core.units.cpu.c.network import FLOAT, WHOLE, Network, Operator, Type
 from compiler_core.units.cpu.c.plan.patches import patched
 
 
@@ -51,6 +65,7 @@ _COMPUTING: dict[str, Callable[..., None]] = {
     "ReduceMax": pointwise.reduction,
     "ReduceMean": pointwise.reduction,
     "ReduceMin": pointwise.reduction,
+    "ReduceProd": pointwise.reduction,
     "ReduceSum": pointwise.reduction,
     "Softmax": pointwise.softmax,
     "Sub": pointwise.pair,
@@ -81,12 +96,13 @@ _CHOOSING: dict[str, Callable[[TensorReader, Node], None]] = {
 
 _MOVING: dict[str, Callable[[TensorReader, Node], None]] = {
     "DepthToSpace": shapes.shuffle,
-    "Dropout": shapes.identity,
+    "DequantizeLinear": ports.real_numbers,
     "Expand": shapes.expand,
     "Flatten": shapes.reshape,
     "Gather": _gathered,
     "Identity": shapes.identity,
     "Pad": shapes.pad,
+    "QuantizeLinear": ports.integers,
     "Reshape": shapes.reshape,
     "Resize": resize.resize,
     "Slice": shapes.slice_,
@@ -102,7 +118,11 @@ _MOVING: dict[str, Callable[[TensorReader, Node], None]] = {
 
 _WEIGHTED = ("Conv", "Dense", "Gemm", "MatMul")
 
-SAME_TYPE = frozenset({*_MOVING, "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"})
+_PORTS = ("DequantizeLinear", "QuantizeLinear")
+
+SAME_TYPE = frozenset(
+    {*_MOVING, "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"}
+) - {*_PORTS}
 """Operators whose result has the integers of their first input."""
 
 
@@ -194,6 +214,7 @@ def _has_kernel(graph: Graph, node: Node) -> bool:
     if _gives_text(graph, node):
         return False
     is_known = node.op in _COMPUTING or node.op in _MOVING or node.op in _CHOOSING
+    is_known = is_known or (node.op in whole.HANDLERS and _whole_numbers(graph, node) is not None)
     foreign = node.domain and node.op not in ("Dense", SUMS)
     return is_known and not node.opaque and not foreign
 
@@ -250,6 +271,8 @@ def _whole_numbers(graph: Graph, node: Node) -> str | None:
 def _ways_of_whole_numbers(
     node: Node, kind: str
 ) -> list[tuple[str, Callable[[TensorReader, Node], None]]]:
+    if node.op in whole.HANDLERS and plain_type(kind) == WHOLE:
+        return [(kind, whole.HANDLERS[node.op])]
     if node.op in _CHOOSING:
         return [("any type", _CHOOSING[node.op])]
     if node.op == "Concat":
@@ -258,7 +281,7 @@ def _ways_of_whole_numbers(
         return [("any type", _MOVING[node.op])]
 
     def refuse(_sources: TensorReader, _node: Node) -> None:
-        raise Refusal(f"it computes {kind}; such numbers are found, moved, compared and looked up")
+        raise Refusal(f"it computes {kind}; such numbers are moved, compared and looked up")
 
     return [(kind, refuse)]
 
@@ -318,9 +341,7 @@ def _finished(sources: TensorReader) -> Network:
     places = [_output_place(sources, tensor) for tensor in graph.outputs]
     inputs, axes = [], {}
     for tensor in graph.inputs:
-        found = builder.places.get(tensor)
-        rank = len(graph.types[tensor].shape or ())
-        place = found[0] if found else builder.place(tensor, tuple(range(rank)), FLOAT)
+        place = _input_place(builder, tensor)
         inputs.append(place.value.name)
         axes[place.value.name] = place.axes
     outputs: list[str] = []
@@ -343,6 +364,19 @@ def _finished(sources: TensorReader) -> Network:
         operators,
         {name: array for name, array in builder.constants.items() if name in used},
     )
+
+
+def _input_place(builder: Builder, tensor: str) -> PlacedValue:
+    """An input of the graph as it was asked for first, or as nobody did."""
+    found = builder.places.get(tensor)
+    if found:
+        return found[0]
+    known = builder.graph.types[tensor]
+    kind = plain_type(known.dtype) or FLOAT
+    try:
+        return builder.place(tensor, tuple(range(len(known.shape or ()))), kind)
+    except Refusal as refusal:
+        raise InputError(f"input {tensor!r} cannot be written as C: {refusal}") from refusal
 
 
 def _output_place(sources: TensorReader, tensor: str) -> PlacedValue:

@@ -195,6 +195,7 @@ _REDUCTIONS = {
     "ReduceMean": "mean",
     "ReduceMax": "max",
     "ReduceMin": "min",
+    "ReduceProd": "mul",
     "ReduceSum": "sum",
 }
 

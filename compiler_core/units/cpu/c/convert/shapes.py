@@ -47,7 +47,7 @@ def transpose(sources: TensorReader, node: Node) -> None:
 
 
 def identity(sources: TensorReader, node: Node) -> None:
-    """Identity, Dropout: another name."""
+    """Identity: another name."""
     no_clamp(node)
     source = sources.any(node.inputs[0])
     sources.builder.places.setdefault(node.output, []).append(source)
@@ -227,10 +227,11 @@ def shuffle(sources: TensorReader, node: Node) -> None:
     place = sources.laid_out(node.inputs[0], (0, 1, 2, 3))
     n, c, h, w = shape
     mode = node.attributes.get("mode", "DCR")
+    depth_first = (mode.decode() if isinstance(mode, bytes) else mode) == "DCR"
     if node.op == "SpaceToDepth":
         old = (n, c, h // size, size, w // size, size)
-        order = (0, 3, 5, 1, 2, 4)
-    elif (mode.decode() if isinstance(mode, bytes) else mode) == "DCR":
+        order = (0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4)
+    elif depth_first:
         old, order = (n, size, size, c // size**2, h, w), (0, 3, 4, 1, 5, 2)
     else:
         old, order = (n, c // size**2, size, size, h, w), (0, 1, 4, 2, 5, 3)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.passes.spelled_trees import SUMS
+from compiler_core.graph.spelled.trees import SUMS
 from compiler_core.units.cpu.c.convert.builder import Refusal, finite
 from compiler_core.units.cpu.c.convert.sources import WEIGHTED_OPS, TensorReader
 from compiler_core.units.cpu.c.network import FLOAT

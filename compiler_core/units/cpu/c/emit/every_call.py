@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from compiler_core.units.cpu.c.emit import choosing_calls, real_calls
+from compiler_core.units.cpu.c.emit import choosing_calls, real_calls, whole_calls
 from compiler_core.units.cpu.c.emit.calls import call
 from compiler_core.units.cpu.c.emit.context import Context
 from compiler_core.units.cpu.c.network import Operator
 
-REGISTERED = (choosing_calls, real_calls)
+REGISTERED = (choosing_calls, real_calls, whole_calls)
 """Modules beside that of :func:`call` which register calls there."""
 
 

@@ -87,7 +87,7 @@ def real(value: float) -> str:
         InputError: It is NaN.
     """
     if isnan(value):
-        raise InputError("a constant is NaN, which C cannot hold exactly")
+        raise InputError("a constant or a sample holds NaN, whose bits differ between machines")
     if isinf(value):
         return "-nt_infinity()" if value < 0 else "nt_infinity()"
     return f"{float(np.float32(value)).hex()}f"

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
-from compiler_core.graph.passes.spelled_out import spelled_out
+from compiler_core.graph.spelled.spelled_out import spelled_out
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.bundles.bundle import Bundle

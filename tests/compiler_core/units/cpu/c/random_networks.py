@@ -16,9 +16,9 @@ from onnx import TensorProto, helper
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
-from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.passes.unrolled_recurrence import unrolled
 from compiler_core.graph.rounded_up import round_sizes_down
+from compiler_core.graph.spelled.spelled_out import spelled_out
 from tests.compiler_core.units.cpu.c.cases import Model
 
 Shape = tuple[int, ...]

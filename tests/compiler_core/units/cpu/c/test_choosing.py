@@ -15,8 +15,8 @@ from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
-from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.spelled.spelled_out import spelled_out
 from compiler_core.quantize.profile import profile_model
 from compiler_core.units.cpu.c.bundles.bundle import expected, write_bundle
 from compiler_core.units.cpu.c.convert.convert import require_kernels, to_network
@@ -106,6 +106,44 @@ def whole(b: Exported, x: str, k: str) -> list[tuple[str, int]]:
     return [(large, INT64), (b.node("Mul", real, b.array(0.5)), TensorProto.FLOAT)]
 
 
+def arithmetic(b: Exported, _: str, k: str) -> list[tuple[str, int]]:
+    """Of whole numbers, some of them negative, zero, or too large for what follows."""
+    some = b.node("Sub", k, b.whole(1))
+    large = b.node("Mul", some, b.whole(1 << 30))
+    return [
+        (b.node("Add", some, b.node("Reshape", k, b.whole(4, 1))), INT64),
+        (b.node("Mod", some, b.whole(-3)), INT64),
+        (b.node("Mod", some, b.whole(2), fmod=1), INT64),
+        (b.node("Div", b.node("Mul", some, b.whole(7)), b.whole(2)), INT64),
+        (b.node("Max", some, b.whole(0, 1, -1, 5)), INT64),
+        (b.node("Min", some, b.node("Abs", b.node("Neg", k)), b.whole(1)), INT64),
+        (b.node("Clip", some, b.array(-1, "int64"), b.array(0, "int64")), INT64),
+        (b.node("Div", large, b.whole(3)), INT64),
+    ]
+
+
+def folded(b: Exported, _: str, k: str) -> list[tuple[str, int]]:
+    some = b.node("Sub", b.node("Reshape", k, b.whole(2, 2)), b.whole(1))
+    axes = b.whole(0)
+    return [
+        (b.node("ReduceSum", some, axes, keepdims=0), INT64),
+        (b.node("ReduceMax", some, axes=[1]), INT64),
+        (b.node("ReduceMin", some, keepdims=0), INT64),
+        (b.node("CumSum", some, b.array(1, "int64")), INT64),
+        (b.node("CumSum", some, b.array(0, "int64"), exclusive=1, reverse=1), INT64),
+    ]
+
+
+def truths(b: Exported, x: str, k: str) -> list[tuple[str, int]]:
+    """What padding is made of: a mask of tokens, and their positions."""
+    kept = b.node("Cast", k, to=BOOL)
+    ones = b.node("Cast", kept, to=INT64)
+    places = b.node("Mul", b.node("CumSum", ones, b.array(1, "int64")), ones)
+    table = b.node("Gather", b.weight(6, 7), places, axis=0)
+    sign = b.node("Cast", b.node("Cast", x, to=BOOL), to=TensorProto.FLOAT)
+    return [(kept, BOOL), (table, TensorProto.FLOAT), (sign, TensorProto.FLOAT)]
+
+
 def masked(b: Exported, x: str, _: str) -> list[tuple[str, int]]:
     """Scores that a mask takes out before a Softmax."""
     scores = b.node("MatMul", x, b.node("Transpose", x, perm=[0, 2, 1]))
@@ -146,6 +184,9 @@ BUILDS: dict[str, Build] = {
     "running": running(),
     "running_back": running(exclusive=1, reverse=1),
     "whole": whole,
+    "arithmetic": arithmetic,
+    "folded": folded,
+    "truths": truths,
     "masked": masked,
     "volumes": volumes,
 }
@@ -234,13 +275,21 @@ def test_missing_numbers_are_never_the_largest() -> None:
     assert found.ravel().tolist()[0] == 0  # nothing is above what is no number
 
 
-def test_computed_whole_numbers_are_refused() -> None:
+def test_computed_bytes_are_refused() -> None:
     b = Exported(17)
-    k = b.input("k", [1, 4], INT64)
-    b.output(b.node("Add", k, b.whole(1)), INT64)
+    k = b.input("k", [1, 4], TensorProto.UINT8)
+    b.output(b.node("Add", k, b.array([1], "uint8")), TensorProto.UINT8)
     graph = simplify(import_model(b.model()))
-    with pytest.raises(InputError, match="it computes int64; such numbers are found, moved"):
+    with pytest.raises(InputError, match="it computes uint8; such numbers are moved"):
         require_kernels(graph)
+
+
+def test_an_input_of_nothing_is_refused() -> None:
+    b = Exported(17)
+    x, _ = b.input("x", [1, 3]), b.input("nothing", [0])
+    b.output(b.node("Relu", x))
+    with pytest.raises(InputError, match=r"'nothing'.*has no elements"):
+        to_network(simplify(import_model(b.model())), {}, Options(precision="float32"))
 
 
 def test_whole_numbers_beyond_32_bits_are_refused() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.spelled.spelled_out import spelled_out
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, write_bundle
 from tests.compiler_core.units.cpu.c.cases import Model, options_of, ranges_of, samples

@@ -13,9 +13,9 @@ import pytest
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
-from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.passes.unrolled_recurrence import unrolled
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.spelled.spelled_out import spelled_out
 from compiler_core.quantize.profile import profile_model
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, write_bundle

@@ -14,14 +14,14 @@ from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
-from compiler_core.graph.passes.spelled_out import spelled_out
-from compiler_core.graph.passes.spelled_trees import SUMS
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.spelled.spelled_out import spelled_out
+from compiler_core.graph.spelled.trees import SUMS
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import expected, write_bundle
 from compiler_core.units.cpu.c.convert.convert import require_kernels, to_network
 from compiler_core.units.cpu.c.convert.options import Options
-from tests.compiler_core.graph.passes.test_spelled_trees import (
+from tests.compiler_core.graph.spelled.test_trees import (
     COLUMNS,
     MODELS,
     classifier,

@@ -15,16 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.graph.ir import Node
 from compiler_core.graph.learner_types import DOMAIN
-
-if TYPE_CHECKING:
-    from compiler_core.graph.passes.spelled_out import Spelling
+from compiler_core.graph.spelled.spelling import Spelling
 
 SUMS = "TreeEnsembleRegressor"
 """The operator that adds what the leaves of its trees say."""
@@ -35,7 +32,7 @@ _VOTES = ("treeids", "nodeids", "ids", "weights")
 def tree_classifier(s: Spelling) -> bool:
     """TreeEnsembleClassifier: sums per class, their function, the label of the largest."""
     known = s.node.attributes
-    labels, after = known.get("classlabels_int64s", ()), _text(s.node, "post_transform", "NONE")
+    labels, after = known.get("classlabels_int64s", ()), s.text("post_transform", "NONE")
     texts = known.get("classlabels_strings", ())
     count = len(labels) or len(texts)
     if count < 2 or after not in _AFTER or len(s.shape) != 2 or len(s.node.outputs) != 2:
@@ -63,7 +60,7 @@ def tree_classifier(s: Spelling) -> bool:
     else:
         total = _based(s, _sums(s, votes, count), base)
     function = _AFTER[after]
-    more = {"axis": -1} if function == "Softmax" else {}
+    more: dict[str, Any] = {"axis": -1} if function == "Softmax" else {}
     found = s.add(function, [total], (rows, count), **more) if function else total
     names = {found: scores}
     if has_label:
@@ -77,8 +74,8 @@ def tree_classifier(s: Spelling) -> bool:
 def tree_regressor(s: Spelling) -> bool:
     """TreeEnsembleRegressor of means, or with a function behind the sums."""
     known = s.node.attributes
-    after = _text(s.node, "post_transform", "NONE")
-    aggregate = _text(s.node, "aggregate_function", "SUM")
+    after = s.text("post_transform", "NONE")
+    aggregate = s.text("aggregate_function", "SUM")
     if (after, aggregate) == ("NONE", "SUM") or len(s.shape) != 2:
         return False
     if after not in _AFTER or aggregate not in ("SUM", "AVERAGE"):
@@ -93,7 +90,8 @@ def tree_regressor(s: Spelling) -> bool:
     total = _based(s, total, base)
     function = _AFTER[after]
     if function:
-        s.add(function, [total], shape, **({"axis": -1} if function == "Softmax" else {}))
+        more: dict[str, Any] = {"axis": -1} if function == "Softmax" else {}
+        s.add(function, [total], shape, **more)
     return s.end()
 
 
@@ -129,8 +127,3 @@ def _sums(s: Spelling, votes: _Votes, targets: int) -> str:
     attributes["n_targets"] = targets
     shape = (s.shape[0], targets)
     return s.add_of(DOMAIN, SUMS, [s.node.inputs[0]], shape, attributes)
-
-
-def _text(node: Node, name: str, default: str) -> str:
-    value = node.attributes.get(name, default)
-    return value.decode() if isinstance(value, bytes) else str(value)

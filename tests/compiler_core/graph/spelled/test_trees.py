@@ -8,8 +8,8 @@ from onnx import ModelProto, TensorProto, helper
 
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.spelled.spelled_out import spelled_out
 
 COLUMNS = 5
 

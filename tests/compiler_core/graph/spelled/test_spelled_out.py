@@ -9,8 +9,9 @@ import onnx
 import pytest
 
 from compiler_core.graph.importer import import_model
-from compiler_core.graph.passes.spelled_out import spelled_out
+from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.spelled.spelled_out import spelled_out
 from tests.compiler_core.units.cpu.c.cases import Model, samples
 
 
@@ -102,6 +103,180 @@ def test_one_slope_stays() -> None:
     assert spelled_out(graph) is graph
 
 
+ANGLES = ["Acos", "Asin", "Asinh", "Atanh", "Cosh", "Sinh", "Tan"]
+
+
+@pytest.mark.parametrize("op", ANGLES)
+def test_functions_of_angles(op: str) -> None:
+    m = Model((3, 40))
+    inside = m.node("Mul", m.node("Tanh", "x0"), m.array(0.98))
+    check(m, m.node(op, inside), op)
+
+
+def test_acosh_from_one_on() -> None:
+    m = Model((3, 40))
+    check(m, m.node("Acosh", m.node("Add", m.node("Abs", "x0"), m.array(1.0))), "Acosh")
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_hardmax(axis: int) -> None:
+    m = Model((2, 3, 5))
+    check(m, m.node("Hardmax", "x0", axis=axis), "Hardmax")
+
+
+@pytest.mark.parametrize("upper", [0, 1])
+@pytest.mark.parametrize("offset", [-1, 0, 2])
+def test_triangles(upper: int, offset: int) -> None:
+    m = Model((2, 4, 3))
+    check(m, m.node("Trilu", "x0", m.array(offset, "int64"), upper=upper), "Trilu")
+
+
+PLACES = np.random.default_rng(5)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_elements_at_constant_places(axis: int) -> None:
+    m = Model((3, 4, 5))
+    size = (3, 4, 5)[axis]
+    found = m.array(PLACES.integers(-size, size, (2, 3, 4)), "int64")
+    check(m, m.node("GatherElements", "x0", found, axis=axis), "GatherElements")
+
+
+@pytest.mark.parametrize(("depth", "leading"), [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1)])
+def test_parts_at_constant_places(depth: int, leading: int) -> None:
+    m = Model((3, 3, 3))
+    found = m.array(PLACES.integers(-3, 3, (3, 2, depth)), "int64")
+    check(m, m.node("GatherND", "x0", found, batch_dims=leading), "GatherND")
+
+
+@pytest.mark.parametrize("op", ["ScatterElements", "ScatterND"])
+def test_elements_to_constant_places(op: str) -> None:
+    m = Model((3, 4), (2, 4) if op == "ScatterND" else (2, 3))
+    rows = [[2], [-3]] if op == "ScatterND" else [[0, -1, 1], [2, 0, 2]]
+    more = {} if op == "ScatterND" else {"axis": 0}
+    check(m, m.node(op, "x0", m.array(rows, "int64"), "x1", **more), op)
+
+
+def test_sums_at_constant_places_stay() -> None:
+    m = Model((3, 4), (2, 4))
+    graph = m.graph(m.node("ScatterND", "x0", m.array([[2], [2]], "int64"), "x1", reduction="add"))
+    assert spelled_out(graph) is graph
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_sequences_backwards(time: int) -> None:
+    m = Model((4, 4, 2))
+    lengths = m.array([1, 4, 0, 3], "int64")
+    axes = {"time_axis": time, "batch_axis": 1 - time}
+    check(m, m.node("ReverseSequence", "x0", lengths, **axes), "ReverseSequence")
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_compressed(axis: int | None) -> None:
+    m = Model((2, 3, 4))
+    more = {} if axis is None else {"axis": axis}
+    check(m, m.node("Compress", "x0", m.array([1, 0, 1], "bool"), **more), "Compress")
+
+
+@pytest.mark.parametrize("op", ["LayerNormalization"])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_layers_of_several_axes(op: str, axis: int) -> None:
+    m = Model((2, 3, 4, 5))
+    shape = (2, 3, 4, 5)[axis:]
+    found = m.node(op, "x0", m.weight(*shape), m.weight(*shape), axis=axis)
+    graph = m.graph(found)
+    spelled = spelled_out(graph)
+    assert next(n for n in spelled.nodes if n.op == op).attributes["axis"] == -1
+    same(graph, spelled)
+
+
+def test_means_and_deviations_of_a_layer() -> None:
+    m = Model((2, 3, 4))
+    found = m.node("LayerNormalization", "x0", m.weight(4), m.weight(4), outputs=3)
+    graph = m.graph(*found)
+    spelled = spelled_out(graph)
+    assert "LayerNormalization" not in [node.op for node in spelled.nodes]
+    same(graph, spelled)
+
+
+@pytest.mark.parametrize("power", [1, 2, 3])
+def test_pools_of_powers(power: int) -> None:
+    m = Model((1, 3, 7, 6))
+    known = {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 0, 1], "p": power}
+    check(m, m.node("LpPool", "x0", **known), "LpPool")
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_local_response(size: int) -> None:
+    m = Model((2, 5, 3, 4))
+    check(m, m.node("LRN", "x0", size=size, alpha=0.3, beta=0.6, bias=1.5), "LRN")
+
+
+@pytest.mark.parametrize("shapes", [((5,), (5,)), ((2, 3, 5), (5,)), ((3,), (2, 3, 4))])
+def test_products_of_vectors(shapes: tuple[tuple[int, ...], ...]) -> None:
+    m = Model(*shapes)
+    graph = m.graph(m.node("MatMul", *m.inputs))
+    spelled = spelled_out(graph)
+    assert all(
+        len(spelled.types[x].shape or ()) > 1
+        for n in spelled.nodes
+        if n.op == "MatMul"
+        for x in n.inputs
+    )
+    same(graph, spelled)
+
+
+@pytest.mark.parametrize("length", [None, 8, 13])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_transforms(length: int | None, axis: int) -> None:
+    m = Model((2, 10, 9, 1))
+    given = m.array(length, "int64") if length else ""
+    check(m, m.node("DFT", "x0", given, m.array(axis, "int64"), onesided=1), "DFT")
+
+
+@pytest.mark.parametrize("onesided", [None, 0, 1])
+@pytest.mark.parametrize("size", [15, 16])
+def test_transforms_of_frames(size: int, onesided: int | None) -> None:
+    m = Model((2, 50, 1))
+    more = {} if onesided is None else {"onesided": onesided}
+    check(m, m.node("STFT", "x0", m.array(7, "int64"), m.array(np.hanning(size)), **more), "STFT")
+
+
+@pytest.mark.parametrize("op", ["IsNaN", "IsInf"])
+def test_what_is_no_number(op: str) -> None:
+    m = Model((1, 4))
+    wild = m.node("Add", "x0", m.array([np.nan, np.inf, -np.inf, 0.0]))
+    check(m, m.node("Cast", m.node(op, wild), to=1), op)
+
+
+def test_convolutions_over_volumes() -> None:
+    m = Model((1, 2, 4, 5, 6))
+    found = m.node("Conv", "x0", m.weight(3, 2, 3, 3, 3), pads=[1] * 6)
+    graph = m.graph(found)
+    spelled = spelled_out(graph)
+    layers = [node for node in spelled.nodes if node.op == "Conv"]
+    assert [spelled.constants[node.inputs[1]].ndim for node in layers] == [4]
+    same(graph, spelled)
+
+
+def test_parts_of_no_elements() -> None:
+    m = Model((2, 6))
+    parts = m.node("Split", "x0", m.array([4, 0, 2], "int64"), outputs=3, axis=1)
+    m.opset = 17
+    found = m.node("Concat", parts[2], m.node("Relu", parts[0]), axis=1)
+    graph = m.graph(found)
+    assert "Split" not in [node.op for node in spelled_out(graph).nodes]
+    same(graph, spelled_out(graph))
+
+
+def same(graph: Graph, found: Graph) -> None:
+    """Both compute the same numbers."""
+    sample = samples(graph, 1)[0]
+    whole, parts = FloatSession(graph).run(sample), FloatSession(found).run(sample)
+    for name in graph.outputs:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4, atol=1e-5)
+
+
 def check(m: Model, output: str, op: str, *, left: bool = False) -> None:
     """The numbers of the whole; with ``left`` the operator stays, of two tensors."""
     graph = m.graph(output)
@@ -109,10 +284,7 @@ def check(m: Model, output: str, op: str, *, left: bool = False) -> None:
     found = spelled_out(graph)
     assert all(left and len(node.inputs) == 2 for node in found.nodes if node.op == op)
     assert found.outputs == graph.outputs
-    sample = samples(graph, 1)[0]
-    whole, parts = FloatSession(graph).run(sample), FloatSession(found).run(sample)
-    for name in graph.outputs:
-        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4, atol=1e-5)
+    same(graph, found)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from compiler_core.graph.passes.spelled_out import Spelling
+from compiler_core.graph.spelled.spelling import Spelling
 
 
 def masked_sum(s: Spelling) -> bool:

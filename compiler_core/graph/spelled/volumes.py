@@ -6,12 +6,7 @@ window exist is a product over its axes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from compiler_core.graph.passes.spelled_out import Spelling
+from compiler_core.graph.spelled.spelling import Spelling
 
 _VOLUME_RANK = 5
 
@@ -42,11 +37,11 @@ def volume_pool(s: Spelling) -> bool:
             attributes["dilations"] = tuple(1 if a is None else dilations[a] for a in axes)
         return s.add(s.node.op, [x], shape, **attributes)
 
-    image = _shaped(s, s.node.inputs[0], (batch, channels * depth, *s.shape[3:]))
+    image = s.shaped(s.node.inputs[0], (batch, channels * depth, *s.shape[3:]))
     image = pool(image, (batch, channels * depth, height, width), (1, 2))
-    column = _shaped(s, image, (batch, channels, depth, height * width))
+    column = s.shaped(image, (batch, channels, depth, height * width))
     column = pool(column, (batch, channels, result[2], height * width), (0, None))
-    _shaped(s, column, result)
+    s.shaped(column, result)
     return s.end()
 
 
@@ -55,12 +50,7 @@ def global_volume_pool(s: Spelling) -> bool:
     if len(s.shape) != _VOLUME_RANK:
         return False
     batch, channels, depth, height, width = s.shape
-    image = _shaped(s, s.node.inputs[0], (batch, channels, depth * height, width))
+    image = s.shaped(s.node.inputs[0], (batch, channels, depth * height, width))
     found = s.add(s.node.op, [image], (batch, channels, 1, 1))
-    _shaped(s, found, (batch, channels, 1, 1, 1))
+    s.shaped(found, (batch, channels, 1, 1, 1))
     return s.end()
-
-
-def _shaped(s: Spelling, x: str, shape: tuple[int, ...]) -> str:
-    sizes = s.constant("shape", np.array(shape, np.int64))
-    return s.add("Reshape", [x, sizes], shape)

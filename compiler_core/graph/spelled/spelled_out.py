@@ -1,0 +1,168 @@
+"""Operators that generated sources have no kernel for, as others that they have.
+
+It is no part of :func:`~compiler_core.graph.passes.simplify.simplify`: where a runtime has the
+operator, one is better than several.
+
+| operator | becomes |
+|---|---|
+| PRelu with a slope per channel | x where positive, plus slope times x where negative |
+| Tan, Sinh, Asin, Acosh … | their formulas of Sin, Exp, Log, Sqrt, Atan |
+| LogSoftmax | x less its maximum, less the logarithm of the sum of exponentials |
+| Hardmax | OneHot of ArgMax |
+| InstanceNormalization | LayerNormalization of channels, scale, bias; before opset 17 by means |
+| LayerNormalization of several axes | that of one |
+| Sum, Mean, Max, Min of several | one pair after another |
+| ReduceL1, -L2, -SumSquare, -LogSum, -LogSumExp | ReduceSum between functions of one element |
+| LpNormalization | x divided by ReduceL1 or ReduceL2, or the smallest number |
+| LpPool, LRN | AveragePool of powers |
+| Add of a constant that holds −∞ | Where: the sum, or −∞ |
+| IsNaN, IsInf, Cast to bool | comparisons |
+| Split and Concat with parts of no elements | those without them |
+| Celu | Elu between two factors |
+| BatchNormalization that no layer took | a depthwise convolution of one tap; Mul and Add |
+| Pad by reflection, edges or the other end | Gather along each axis |
+| GatherND, Scatter… at constant places, Compress, ReverseSequence | Gather of what lies flat |
+| Trilu | Where a constant says so |
+| Gemm of a transposed input, MatMul of a vector | Gemm, MatMul |
+| STFT, DFT of real signals | MatMul with waves |
+| Scaler of classical learners | x less an offset, times a scale |
+| Normalizer of classical learners, L1 and L2 | as LpNormalization |
+| LinearRegressor, LinearClassifier | Gemm; Softmax or Sigmoid; the label is ArgMax and Gather |
+| TreeEnsembleClassifier | sums over trees and the same; see :mod:`.trees` |
+| MaxPool, AveragePool, global pools, Conv over volumes | those over images |
+| what ONNX defines by others | those: see :mod:`.functions` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.learner_types import DOMAIN
+from compiler_core.graph.passes.rewriter import Rewriter, is_op
+from compiler_core.graph.passes.simplify import simplify
+from compiler_core.graph.passes.volume_convolution import VolumeConvolution
+from compiler_core.graph.spelled import (
+    elements,
+    learners,
+    moves,
+    normalizations,
+    pools,
+    products,
+    reductions,
+    volumes,
+)
+from compiler_core.graph.spelled.functions import WrittenFunctions
+from compiler_core.graph.spelled.masks import masked_sum
+from compiler_core.graph.spelled.spelling import Spelling
+from compiler_core.graph.spelled.trees import tree_classifier, tree_regressor
+
+Way = Callable[[Spelling], bool]
+
+_MOST_ROUNDS = 8
+"""What functions are made of may be spelled out again."""
+
+
+def spelled_out(graph: Graph) -> Graph:
+    """The graph without these operators, simplified; where a shape is not fixed they stay."""
+    for _ in range(_MOST_ROUNDS):
+        work = graph
+        for step in (SpelledOut(), VolumeConvolution(least_products=0), WrittenFunctions()):
+            work = step.apply(work)
+        if work is graph:
+            break
+        graph = simplify(work)
+    return graph
+
+
+@dataclass(frozen=True)
+class SpelledOut:
+    """The pass."""
+
+    name: ClassVar[str] = "spelled-out"
+
+    def apply(self, graph: Graph) -> Graph:
+        """See :class:`compiler_core.graph.passes.rewriter.GraphPass`."""
+        work = Rewriter(graph)
+        for node in work.nodes():
+            way = _way(work, node)
+            shape = work.shape(node.inputs[0]) if way is not None else None
+            if way is not None and shape is not None and way(Spelling(work, node, shape)):
+                work.changed = True
+        return work.finish()
+
+
+def _way(work: Rewriter, node: Node) -> Way | None:
+    """What spells a node out."""
+    if not node.inputs:
+        return None
+    if is_op(node, *_MOVES):
+        return _MOVES[node.op]
+    if work.dtype(node.inputs[0]) != "float32":
+        return None
+    if node.domain == DOMAIN:
+        return _LEARNERS.get(node.op)
+    return _WAYS[node.op] if is_op(node, *_WAYS) else None
+
+
+_MOVES: dict[str, Way] = {
+    "Cast": elements.to_truth,
+    "Compress": moves.compressed,
+    "GatherElements": moves.gathered_elements,
+    "GatherND": moves.gathered_parts,
+    "Concat": moves.joined,
+    "Dropout": elements.without_dropping,
+    **dict.fromkeys(("Max", "Min"), elements.several),
+    "Pad": moves.pad,
+    "ReverseSequence": moves.reversed_sequences,
+    "Scatter": moves.scattered_elements,
+    "ScatterElements": moves.scattered_elements,
+    "ScatterND": moves.scattered_parts,
+    "Split": moves.split,
+    "Trilu": moves.triangle,
+}
+"""Of elements of any type."""
+
+_REDUCTIONS = (
+    *("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"),
+    *("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"),
+)
+
+_WAYS: dict[str, Way] = {
+    "Add": masked_sum,
+    **dict.fromkeys(("AveragePool", "MaxPool"), volumes.volume_pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), volumes.global_volume_pool),
+    "BatchNormalization": normalizations.batch_normalization,
+    "Celu": elements.celu,
+    "DFT": products.fourier,
+    "Equal": elements.below_everything,
+    "Gemm": products.gemm,
+    "Hardmax": reductions.hardmax,
+    "InstanceNormalization": normalizations.instance_normalization,
+    "IsInf": elements.is_infinite,
+    "IsNaN": elements.is_nan,
+    "LRN": pools.local_response,
+    "LayerNormalization": normalizations.layer_normalization,
+    "LogSoftmax": reductions.log_softmax,
+    "LpNormalization": reductions.lp_normalization,
+    "LpPool": pools.power_pool,
+    "MatMul": products.matmul,
+    **dict.fromkeys(("Sum", "Mean"), elements.several),
+    "Pow": elements.power_of_number,
+    "PRelu": elements.slopes,
+    **dict.fromkeys(_REDUCTIONS, reductions.reduced),
+    "STFT": products.short_time_fourier,
+    **dict.fromkeys(elements.FORMULAS, elements.formula),
+}
+
+_LEARNERS: dict[str, Way] = {
+    "Binarizer": elements.binarized,
+    "LinearClassifier": learners.linear_classifier,
+    "LinearRegressor": learners.linear_regressor,
+    "Normalizer": learners.normalizer,
+    "Scaler": learners.scaler,
+    "TreeEnsembleClassifier": tree_classifier,
+    "TreeEnsembleRegressor": tree_regressor,
+}

@@ -1,0 +1,1 @@
+"""The backend tests of the ``onnx`` package as generated C, in float32."""
