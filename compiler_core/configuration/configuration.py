@@ -17,8 +17,10 @@ from compiler_core.configuration.lock import Lock
 from compiler_core.configuration.runtime import Runtime, read_runtime, runtime_table
 from compiler_core.configuration.slicing import read_slicings, slicing_tables
 from compiler_core.errors import InputError
+from compiler_core.files.brief import brief
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.files.toml_file import parse_toml, read_toml, toml_text
+from compiler_core.quantize.fitting import EXPONENT_LIMIT
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
 from compiler_core.units.names import is_place
@@ -181,6 +183,18 @@ def _ladder_document(scheme: Scheme) -> dict[str, Any] | None:
     }
 
 
+def _read_scheme(value: Any, where: str) -> Scheme:
+    scheme = from_plain(Scheme, value, where)
+    for tensor, exponent in scheme.exponents.items():
+        if abs(exponent) > EXPONENT_LIMIT:
+            raise InputError(
+                f"{where}.exponents.{tensor}: {brief(exponent)}; scales reach from "
+                f"2**-{EXPONENT_LIMIT} to 2**{EXPONENT_LIMIT}",
+                hint="calibrate again",
+            )
+    return scheme
+
+
 def _without_missing(value: Any) -> Any:
     """TOML has no null."""
     if not isinstance(value, dict):
@@ -212,7 +226,7 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
                 hint="nest-tune target show TARGET names its units",
             )
     return Configuration(
-        from_plain(Scheme, document.get("scheme", {}), f"{where}: scheme"),
+        _read_scheme(document.get("scheme", {}), f"{where}: scheme"),
         plan,
         {
             name: read_schedule(name, value, f"{where}: schedule.{name}")

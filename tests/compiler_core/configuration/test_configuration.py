@@ -111,6 +111,8 @@ def test_one_changed_decision_is_one_changed_line() -> None:
         ('softmax = "cpu"', 'softmax = "GPU 0"', "'GPU 0' is no name of a place"),
         ("nest-tune/config/1", "nest-tune/config/2", "schema 'nest-tune/config/2'"),
         ("x = 5", "x = 5.0", "x: 5.0; an integer"),
+        ("x = 5", "x = 300", "scheme.exponents.x: 300; scales reach from 2**-100 to 2**100"),
+        ("x = 5", f"x = -{'9' * 4000}", "scheme.exponents.x: "),
         ("[plan]", "[plan", "not a TOML file"),
     ],
 )
