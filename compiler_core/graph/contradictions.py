@@ -14,6 +14,7 @@ import onnx
 from compiler_core.errors import InputError
 from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.recurrence import GATES, recurrent_contradiction, shape_reader
 from compiler_core.graph.rounded_up import round_sizes_down
 from compiler_core.graph.session import FloatSession
 
@@ -166,8 +167,14 @@ def refuse_contradictions(graph: Graph) -> None:
         graph: Typed, and within the limits of what is run.
 
     Raises:
-        InputError: With the contradiction, where the runtime cannot execute the graph either.
+        InputError: With the contradiction, where the runtime cannot execute the graph either;
+            inference does not look at recurrent operators, which leave nothing to judge.
     """
+    for node in graph.nodes:
+        if node.op in GATES and not node.domain:
+            contradiction = recurrent_contradiction(node, shape_reader(graph))
+            if contradiction is not None:
+                raise InputError(f"not a valid ONNX graph: {contradiction}")
     found = _contradiction(graph)
     if found is None:
         return

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from compiler_core.graph.ir import Node, TensorType
+from compiler_core.graph.recurrence import GATES
 
 Types = Mapping[str, TensorType]
 
-_RECURRENT = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _WEIGHT = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "DeformConv": 1}
 _CONTRACTING = {"MatMul": 0, "MatMulInteger": 0, "QLinearMatMul": 0, "Dense": 0, "Attention": 0}
 _POOLS = {"MaxPool", "AveragePool", "LpPool"}
@@ -91,10 +91,10 @@ def _operations(node: Node, shapes: list[tuple[int, ...]], results: int) -> int:
         return results * math.prod(_sizes(node.attributes.get("kernel_shape", ())))
     if node.op == "LRN":
         return results * max(1, int(node.attributes.get("size", 1)))
-    if node.op in _RECURRENT and len(shapes) > 2 and len(first) == 3 and len(shapes[2]) == 3:
+    if node.op in GATES and len(shapes) > 2 and len(first) == 3 and len(shapes[2]) == 3:
         hidden = shapes[2][2]
         steps = first[0] * first[1] * shapes[2][0]
-        return steps * _RECURRENT[node.op] * hidden * (hidden + first[2])
+        return steps * GATES[node.op] * hidden * (hidden + first[2])
     if node.op in _TRANSFORMS:
         return results * results  # not every length has a fast algorithm
     if node.op == "Einsum":

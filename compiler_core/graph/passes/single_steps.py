@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
+from compiler_core.graph.recurrence import recurrent_contradiction
 
 _LEAST_OPSET = 10
 """Slice takes its bounds as inputs from then on."""
@@ -52,6 +53,8 @@ def _is_plain(rewriter: Rewriter, node: Node) -> bool:
     if not all(rewriter.batch_free(name) for name in (inputs[0], *node.outputs) if name):
         return False  # the first axis is the batch of the model, or what depends on it: steps
     if any(name and rewriter.shape(name) is None for name in state) or inputs[4] or inputs[7]:
+        return False
+    if recurrent_contradiction(node, rewriter.shape) is not None:
         return False
     if known.get("clip") or known.get("input_forget") or rewriter.dtype(inputs[0]) != "float32":
         return False

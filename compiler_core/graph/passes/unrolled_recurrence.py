@@ -21,9 +21,7 @@ import numpy.typing as npt
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.passes.simplify import simplify
-
-RECURRENT = {"LSTM": 4, "GRU": 3, "RNN": 1}
-"""Gates by operator."""
+from compiler_core.graph.recurrence import GATES, recurrent_contradiction, shape_reader
 
 MOST_STEPS = 256
 """Steps that are written out."""
@@ -46,8 +44,10 @@ def unrolled(graph: Graph) -> Graph:
 
 def unrolling_refusal(graph: Graph, node: Node) -> str | None:
     """Why a recurrent node cannot be unrolled; ``None`` where it can."""
+    if (contradiction := recurrent_contradiction(node, shape_reader(graph))) is not None:
+        return contradiction
     known = graph.types.get(node.inputs[0])
-    if known is None or known.shape is None or None in known.shape or len(known.shape) != 3:
+    if known is None or known.shape is None or None in known.shape:
         return "how many steps and samples it has is not fixed"
     if not 1 <= int(known.shape[0] or 0) <= MOST_STEPS:
         return f"it has {known.shape[0]} steps; 1 to {MOST_STEPS} are written out"
@@ -85,7 +85,7 @@ class UnrolledRecurrence:
         """See :class:`compiler_core.graph.passes.rewriter.GraphPass`."""
         work = Rewriter(graph)
         for node in work.nodes():
-            if is_op(node, *RECURRENT) and unrolling_refusal(graph, node) is None:
+            if is_op(node, *GATES) and unrolling_refusal(graph, node) is None:
                 _Unrolling(work, node).write()
         return work.finish()
 

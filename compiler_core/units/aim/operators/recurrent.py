@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.recurrence import recurrent_contradiction, shape_reader
 from compiler_core.units.aim.operators.cell import Cell, CellShape, CellWeights, Floats
 from compiler_core.units.aim.operators.gru import GRU
 from compiler_core.units.aim.operators.lstm import LSTM
@@ -57,6 +58,9 @@ def cell_shape(graph: Graph, node: Node) -> CellShape:
         ValueError: Its weights or extents are not known, or it is no cell of the standard.
     """
     attributes = node.attributes
+    contradiction = recurrent_contradiction(node, shape_reader(graph))
+    if contradiction is not None:
+        raise ValueError(contradiction)
     backward = _DIRECTIONS.get(str(attributes.get("direction", "forward")))
     if backward is None:
         raise ValueError("its direction is none of the standard")
@@ -120,9 +124,6 @@ def cell_products(graph: Graph, node: Node) -> Iterator[StepProduct]:
             raise ValueError("its bias is computed when the model runs")
         bias = np.asarray(value, np.float32)
     cell = CELLS[node.op]
-    wanted = (len(shape.backward), cell.gates * shape.size)
-    if w.shape[:2] != wanted or r.shape[:2] != wanted or w.shape[2] != shape.inputs:
-        raise ValueError("its weights do not fit its directions, inputs and size")
     functions = _functions(node, len(shape.backward))
     for direction, (one, other, both) in enumerate(zip(w, r, bias, strict=True)):
         weights = CellWeights(one, other, *np.split(both, 2))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.passes.unrolled_recurrence import RECURRENT, unrolled
+from compiler_core.graph.passes.unrolled_recurrence import unrolled
+from compiler_core.graph.recurrence import GATES
 from compiler_core.graph.session import FloatSession
 from tests.compiler_core.units.cpu.c.cases import Model, samples
 
@@ -18,7 +19,7 @@ STEPS, BATCH, INPUTS, SIZE = 5, 2, 3, 4
 def recurrent(
     op: str, direction: str = "forward", *, bias: bool = True, state: bool = False, **more: Any
 ) -> Graph:
-    gates, directions = RECURRENT[op], 2 if direction == "bidirectional" else 1
+    gates, directions = GATES[op], 2 if direction == "bidirectional" else 1
     shapes = [(STEPS, BATCH, INPUTS)]
     shapes += [(directions, BATCH, SIZE)] * ((2 if op == "LSTM" else 1) if state else 0)
     m = Model(*shapes)
@@ -50,7 +51,7 @@ def test_the_same_function(
         more = {"activations": [more["activations"]] * (2 if direction == "bidirectional" else 1)}
     graph = recurrent(op, direction, bias=bias, state=state, **more)
     flat = unrolled(graph)
-    assert not any(node.op in RECURRENT for node in flat.nodes)
+    assert not any(node.op in GATES for node in flat.nodes)
     assert flat.outputs == graph.outputs
     for sample in samples(graph, 2):
         wanted, found = FloatSession(graph).run(sample), FloatSession(flat).run(sample)

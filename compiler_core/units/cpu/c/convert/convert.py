@@ -13,7 +13,8 @@ from hashlib import sha256
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.passes.unrolled_recurrence import RECURRENT, unrolling_refusal
+from compiler_core.graph.passes.unrolled_recurrence import unrolling_refusal
+from compiler_core.graph.recurrence import GATES
 from compiler_core.graph.spelled.trees import SUMS
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.convert import (
@@ -189,7 +190,7 @@ def require_kernels(graph: Graph, precision: str | None = "int8") -> None:
         if reached.intersection(node.inputs):
             reached.update(node.outputs)
     free = [name for name in graph.outputs if name not in reached]
-    recurrent = next((node for node in missing if node.op in RECURRENT and not node.domain), None)
+    recurrent = next((node for node in missing if node.op in GATES and not node.domain), None)
     why = "there is no kernel for this operator"
     if recurrent is not None:
         why = unrolling_refusal(graph, recurrent) or "it is not unrolled"
@@ -254,7 +255,7 @@ def _convert(sources: TensorReader, node: Node) -> None:
             reasons.append(f"in {label}, {refusal}")
             sources.builder.places.pop(node.output, None)
     why = "; ".join(reasons) or "there is no kernel for this operator"
-    if node.op in RECURRENT and not node.domain:
+    if node.op in GATES and not node.domain:
         why = unrolling_refusal(sources.builder.graph, node) or "it is not unrolled"
     raise InputError(
         f"node {node.name!r} ({node.op}) cannot be written as C: {why}",
