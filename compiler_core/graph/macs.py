@@ -110,6 +110,23 @@ def _einsum(graph: Graph, node: Node) -> int:
     return (len(terms) - 1) * prod(extents.values()) * prod(broadcast)
 
 
+_TOGETHER, _APART = 3, 4
+"""Axes of what attention reads: its heads one behind the other, or on an axis of their own."""
+
+
+def _attention(graph: Graph, node: Node) -> int:
+    """Queries times keys, and what follows times values."""
+    query, key, value = (_shape(graph, name) for name in node.inputs[:3])
+    if not len(query) == len(key) == len(value) or len(query) not in (_TOGETHER, _APART):
+        return 0
+    if len(query) == _APART:
+        widths = query[1] * (query[-1] + value[-1])
+    else:
+        heads, groups = (int(node.attributes.get(f"{of}_num_heads", 1)) for of in ("q", "kv"))
+        widths = query[-1] + value[-1] * heads // groups
+    return query[0] * query[-2] * key[-2] * widths
+
+
 _WEIGHT_INPUT = {"QLinearConv": 3}
 """Where the weights are, where they are not the second input."""
 
@@ -119,6 +136,7 @@ _MACS: Mapping[str, Callable[[Graph, Node], int]] = {
     **dict.fromkeys(("MatMul", "Gemm", "Dense", "MatMulInteger", "QLinearMatMul"), _product),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrence),
     "Einsum": _einsum,
+    "Attention": _attention,
 }
 
 

@@ -37,6 +37,7 @@ from compiler_core.graph.passes.split_channels import SplitChannels
 from compiler_core.graph.passes.transposed_convolution import TransposedConvolution
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
 from compiler_core.graph.passes.volume_convolution import VolumeConvolution
+from compiler_core.graph.passes.written_functions import WrittenFunctions
 from compiler_core.graph.shapes import fix_batch, infer_again
 
 _MAX_ROUNDS = 50
@@ -47,6 +48,7 @@ FOLDING: tuple[GraphPass, ...] = (
     QuantizationRemoval(),
     QuantizedWeights(),
     RuntimeFusions(),
+    WrittenFunctions(frozenset(("Attention",))),
     ArrayFeatures(),
     CastsByExample(),
     ConstantFolding(),

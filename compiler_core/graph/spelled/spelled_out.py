@@ -30,7 +30,7 @@ operator, one is better than several.
 | LinearRegressor, LinearClassifier | Gemm; Softmax or Sigmoid; the label is ArgMax and Gather |
 | TreeEnsembleClassifier | sums over trees and the same; see :mod:`.trees` |
 | MaxPool, AveragePool, global pools, Conv over volumes | those over images |
-| what ONNX defines by others | those: see :mod:`.functions` |
+| what ONNX defines by others | those |
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from compiler_core.graph.learner_types import DOMAIN
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.passes.volume_convolution import VolumeConvolution
+from compiler_core.graph.passes.written_functions import WrittenFunctions
 from compiler_core.graph.spelled import (
     elements,
     learners,
@@ -54,7 +55,6 @@ from compiler_core.graph.spelled import (
     reductions,
     volumes,
 )
-from compiler_core.graph.spelled.functions import WrittenFunctions
 from compiler_core.graph.spelled.masks import masked_sum
 from compiler_core.graph.spelled.spelling import Spelling
 from compiler_core.graph.spelled.trees import tree_classifier, tree_regressor
@@ -64,12 +64,25 @@ Way = Callable[[Spelling], bool]
 _MOST_ROUNDS = 8
 """What functions are made of may be spelled out again."""
 
+_FUNCTIONS = frozenset(
+    (
+        *("AffineGrid", "Attention", "CausalConvWithState", "CenterCropPad", "FlexAttention"),
+        *("BlackmanWindow", "HammingWindow", "HannWindow", "LinearAttention"),
+        *("GroupNormalization", "MeanVarianceNormalization", "RMSNormalization"),
+        *("NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss"),
+    )
+)
+"""What ONNX defines by others and nobody has whole. Other functions of it (Relu, Softmax, Gelu …)
+have kernels, or are spelled out with fewer operators than the standard takes."""
+
+_PASSES = (VolumeConvolution(least_products=0), WrittenFunctions(_FUNCTIONS))
+
 
 def spelled_out(graph: Graph) -> Graph:
     """The graph without these operators, simplified; where a shape is not fixed they stay."""
     for _ in range(_MOST_ROUNDS):
         work = graph
-        for step in (SpelledOut(), VolumeConvolution(least_products=0), WrittenFunctions()):
+        for step in (SpelledOut(), *_PASSES):
             work = step.apply(work)
         if work is graph:
             break

@@ -18,31 +18,25 @@ from compiler_core.graph.exporter import write_model
 from compiler_core.graph.extract import Extractor
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.passes.rewriter import Rewriter
-
-WRITTEN = frozenset(
-    (
-        *("AffineGrid", "Attention", "CausalConvWithState", "CenterCropPad", "FlexAttention"),
-        *("BlackmanWindow", "HammingWindow", "HannWindow", "LinearAttention"),
-        *("GroupNormalization", "MeanVarianceNormalization", "RMSNormalization"),
-        *("NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss"),
-    )
-)
-"""Functions that nobody has whole. Others (Relu, Softmax, Gelu …) have kernels, or are spelled out
-with fewer operators than the standard takes."""
+from compiler_core.graph.passes.rewriter import Rewriter, is_op
 
 _LOOPS = ("If", "Loop", "Scan")
 
 
 @dataclass(frozen=True)
 class WrittenFunctions:
-    """The pass: operators of :data:`WRITTEN` become their bodies, unless those are loops."""
+    """Operators become their bodies, unless those are loops.
 
+    Args:
+        operators: Their names.
+    """
+
+    operators: frozenset[str]
     name: ClassVar[str] = "written-functions"
 
     def apply(self, graph: Graph) -> Graph:
         """See :class:`compiler_core.graph.passes.rewriter.GraphPass`."""
-        wanted = [n for n in graph.nodes if n.op in WRITTEN and not n.domain and n.clip is None]
+        wanted = [n for n in graph.nodes if is_op(n, *self.operators) and n.clip is None]
         if not wanted:
             return graph
         work, parts = Rewriter(graph), Extractor(graph)
