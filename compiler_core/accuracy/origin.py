@@ -83,14 +83,29 @@ class OutputOrigin:
 
 def trace(graph: Graph, output: str) -> OutputOrigin:
     """Follows ``output`` back."""
+    return _traced(graph, output, {})
+
+
+def _traced(graph: Graph, output: str, whole: dict[str, bool]) -> OutputOrigin:
+    """The same, with what is known to be whole numbers, or not."""
     walk = _Walk(graph, output)
     while walk.step():
         pass
     found = walk.origin()
+    whole[output] = found.whole  # until it is known: a tensor may be met again on the way
+    if found.whole and not all(_is_whole(graph, name, whole) for name in walk.beside):
+        found = replace(found, whole=False, ranked=None, classes=None)
+        whole[output] = False
     if not walk.normalized:
         return found
-    scores = trace(graph, walk.normalized)
+    scores = _traced(graph, walk.normalized, whole)
     return replace(found, way=found.way | scores.way, ends_at=scores.ends_at)
+
+
+def _is_whole(graph: Graph, tensor: str, whole: dict[str, bool]) -> bool:
+    if tensor not in whole:
+        _traced(graph, tensor, whole)
+    return whole[tensor]
 
 
 @dataclass
@@ -105,6 +120,7 @@ class _Walk:
     joined: set[int | None] = field(default_factory=set)
     cut: set[int | None] = field(default_factory=set)
     varying: set[int | None] = field(default_factory=set)
+    beside: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.axes = list(range(len(self.shape(self.tensor) or ())))
@@ -235,6 +251,7 @@ def _arithmetic(walk: _Walk, node: Node) -> bool:
                 for axis, size in enumerate(constant.shape)
                 if size > 1 and axis + shift >= 0
             }
+    walk.beside += [name for name in inputs if name not in walk.graph.constants]
     for name in inputs:
         if name not in walk.graph.constants and walk.shape(name) == after:
             return walk.go(name, walk.axes)
@@ -298,6 +315,7 @@ def _reduce(walk: _Walk, node: Node) -> bool:
 def _concat(walk: _Walk, node: Node) -> bool:
     axis = int(node.attributes.get("axis", 0))
     walk.joined.add(walk.axes[axis])
+    walk.beside += [name for name in node.inputs if name not in walk.graph.constants]
     for name in node.inputs:
         if name not in walk.graph.constants and walk.graph.producer(name) is not None:
             return walk.go(name, walk.axes)

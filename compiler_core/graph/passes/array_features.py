@@ -37,7 +37,9 @@ class ArrayFeatures:
 def _write(work: Rewriter, node: Node) -> None:
     data, indices = node.inputs
     shape, places = work.shape(data), work.shape(indices)
-    if not shape or places is None or not all(map(work.batch_free, (*node.inputs, node.output))):
+    if not shape or places is None or not work.batch_free(indices):
+        return
+    if len(shape) == 1 and not all(map(work.batch_free, (data, node.output))):
         return
     count = prod(places)
     row = work.add_tensor(f"{node.name}/row", (count,), indices)

@@ -11,6 +11,8 @@ from compiler_core.graph.passes.identities import is_inference
 from compiler_core.graph.spelled.spelling import Spelling
 
 _FLOAT, _BOOL = 1, 9
+_LARGE = 1e30
+"""Of what stands for an infinity in sources."""
 _LARGEST = np.finfo(np.float32).max
 
 
@@ -196,29 +198,38 @@ def without_dropping(s: Spelling) -> bool:
     return s.end_as({same: s.node.outputs[0], mask: s.node.outputs[1]})
 
 
-def below_everything(s: Spelling) -> bool:
-    """Equal to −∞, which constants of sources hold as a large number: what is not above that."""
+def infinite(s: Spelling) -> bool:
+    """Equal to an infinity, which constants of sources hold as a large number: what is beyond."""
     inputs = s.node.inputs
     held = [place for place in (0, 1) if s.work.constant(s.node, place) is not None]
-    if len(held) != 1 or len(inputs) != 2:
+    result = s.work.shape(s.node.output)
+    if len(held) != 1 or len(inputs) != 2 or result is None:
         return False
     array = s.work.constants[inputs[held[0]]]
-    result = s.work.shape(s.node.output)
-    if result is None or array.dtype != np.float32 or not (array == -np.inf).all():
-        return False
-    least = s.constant("least", np.float32(-1e30))
-    s.add("LessOrEqual", [inputs[1 - held[0]], least], result, dtype="bool")
-    return s.end()
+    for end, op in ((-np.inf, "LessOrEqual"), (np.inf, "GreaterOrEqual")):
+        if array.dtype == np.float32 and (array == end).all():
+            beyond = s.constant("beyond", np.float32(np.sign(end) * _LARGE))
+            s.add(op, [inputs[1 - held[0]], beyond], result, dtype="bool")
+            return s.end()
+    return False
 
 
-def power_of_number(s: Spelling) -> bool:
-    """Pow of a positive number: an exponential."""
-    base = s.work.constant(s.node, 0)
+def power(s: Spelling) -> bool:
+    """Pow of a positive number, or by constants that are no whole numbers: an exponential.
+
+    What is below zero has no such power; it gives 0 here, as 0 does.
+    """
+    base, exponent = s.work.constant(s.node, 0), s.work.constant(s.node, 1)
     result = s.work.shape(s.node.output)
-    if base is None or base.size != 1 or result is None or not 0 < float(base.item()) < np.inf:
+    if result is None or s.work.dtype(s.node.inputs[1]) != "float32":
         return False
-    if s.work.dtype(s.node.inputs[1]) != "float32" or s.work.constant(s.node, 1) is not None:
+    if base is not None and base.size == 1 and 0 < float(base.item()) < np.inf:
+        factor = s.constant("factor", np.float32(np.log(float(base.item()))))
+        power = s.add("Mul", [s.node.inputs[1], factor], result)
+    elif exponent is not None and exponent.size > 1 and (exponent != np.rint(exponent)).all():
+        root = s.add("Log", [s.node.inputs[0]], s.shape)
+        power = s.add("Mul", [root, s.node.inputs[1]], result)
+    else:
         return False
-    factor = s.constant("factor", np.float32(np.log(float(base.item()))))
-    s.add("Exp", [s.add("Mul", [s.node.inputs[1], factor], result)], result)
+    s.add("Exp", [power], result)
     return s.end()

@@ -28,6 +28,8 @@ operator, one is better than several.
 | Scaler of classical learners | x less an offset, times a scale |
 | Normalizer of classical learners, L1 and L2 | as LpNormalization |
 | LinearRegressor, LinearClassifier | Gemm; Softmax or Sigmoid; the label is ArgMax and Gather |
+| SVMClassifier, SVMRegressor | Gemm and functions of one element; see :mod:`.machines` |
+| Imputer, LabelEncoder of whole numbers | Where; Gather from a table |
 | TreeEnsembleClassifier | sums over trees and the same; see :mod:`.trees` |
 | MaxPool, AveragePool, global pools, Conv over volumes | those over images |
 | what ONNX defines by others | those |
@@ -48,6 +50,7 @@ from compiler_core.graph.passes.written_functions import WrittenFunctions
 from compiler_core.graph.spelled import (
     elements,
     learners,
+    machines,
     moves,
     normalizations,
     pools,
@@ -113,6 +116,8 @@ def _way(work: Rewriter, node: Node) -> Way | None:
         return None
     if is_op(node, *_MOVES):
         return _MOVES[node.op]
+    if node.domain == DOMAIN and node.op in _OF_NUMBERS:
+        return _OF_NUMBERS[node.op]
     if work.dtype(node.inputs[0]) != "float32":
         return None
     if node.domain == DOMAIN:
@@ -150,7 +155,7 @@ _WAYS: dict[str, Way] = {
     "BatchNormalization": normalizations.batch_normalization,
     "Celu": elements.celu,
     "DFT": products.fourier,
-    "Equal": elements.below_everything,
+    "Equal": elements.infinite,
     "Gemm": products.gemm,
     "Hardmax": reductions.hardmax,
     "InstanceNormalization": normalizations.instance_normalization,
@@ -163,18 +168,27 @@ _WAYS: dict[str, Way] = {
     "LpPool": pools.power_pool,
     "MatMul": products.matmul,
     **dict.fromkeys(("Sum", "Mean"), elements.several),
-    "Pow": elements.power_of_number,
+    "Pow": elements.power,
     "PRelu": elements.slopes,
     **dict.fromkeys(_REDUCTIONS, reductions.reduced),
     "STFT": products.short_time_fourier,
     **dict.fromkeys(elements.FORMULAS, elements.formula),
 }
 
+_OF_NUMBERS: dict[str, Way] = {
+    "LabelEncoder": learners.encoder,
+    "OneHotEncoder": learners.categories,
+}
+"""Learners of whole or real numbers."""
+
 _LEARNERS: dict[str, Way] = {
     "Binarizer": elements.binarized,
+    "Imputer": learners.imputer,
     "LinearClassifier": learners.linear_classifier,
     "LinearRegressor": learners.linear_regressor,
     "Normalizer": learners.normalizer,
+    "SVMClassifier": machines.vector_classifier,
+    "SVMRegressor": machines.vector_regressor,
     "Scaler": learners.scaler,
     "TreeEnsembleClassifier": tree_classifier,
     "TreeEnsembleRegressor": tree_regressor,

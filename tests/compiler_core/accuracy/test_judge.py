@@ -170,6 +170,34 @@ def test_whole_numbers_that_were_made_floats(judged: Judged) -> None:
     assert only(judged(nodes, {"y": "f"}, w=weights(5, 3, 3, 3))).kind is Kind.INTEGERS
 
 
+@pytest.mark.parametrize("joint", ["Add", "Concat"])
+@pytest.mark.parametrize("first", [True, False])
+def test_counts_beside_scores_are_no_whole_numbers(judged: Judged, joint: str, first: bool) -> None:
+    """As votes and what tells equal ones apart, of support vector machines."""
+    more = {"axis": 1} if joint == "Concat" else {}
+    nodes = [
+        CONV,
+        node("Greater", "c h", "above"),
+        node("Cast", "above", "votes", to=TensorProto.FLOAT),
+        node("Abs", "c", "sizes"),
+        node(joint, "votes sizes" if first else "sizes votes", "y", **more),
+    ]
+    found = judged(nodes, {"y": "f"}, w=weights(5, 3, 3, 3), h=np.float32(0))
+    assert only(found).kind is not Kind.INTEGERS
+
+
+def test_counts_beside_counts_are_whole_numbers(judged: Judged) -> None:
+    nodes = [
+        CONV,
+        node("Greater", "c h", "above"),
+        node("Less", "c l", "below"),
+        *(node("Cast", n, f"{n}_f", to=TensorProto.FLOAT) for n in ("above", "below")),
+        node("Add", "above_f below_f", "y"),
+    ]
+    found = judged(nodes, {"y": "f"}, w=weights(5, 3, 3, 3), h=np.float32(1), l=np.float32(-1))
+    assert only(found).kind is Kind.INTEGERS
+
+
 def test_top_k(judged: Judged) -> None:
     nodes = [*POOLED, node("Gemm", "f v", "g"), node("TopK", "g k", "values places")]
     outputs = {"values": "f", "places": "i"}
