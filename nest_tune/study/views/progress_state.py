@@ -6,6 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import isfinite
 
 import numpy as np
@@ -119,11 +120,17 @@ class Progress(Observer):
 
     def seconds_left(self) -> float | None:
         """By the speed of the latest trials, and at most the budget of time; ``None`` after the
-        last trial, and while fewer than three have finished: the first one pays for the start."""
+        last trial, and while fewer than three have finished: the first one pays for the start.
+
+        The longest time between two counts as much as all others at most: the trials that find
+        their tasks untuned wait long, once.
+        """
         fresh = len(self._moments) - 1
         if fresh < _FEWEST_GAPS or len(self._trials) >= self._budget.trials:
             return None
-        spent = time.monotonic() - self._moments[0]
+        longest = max(after - before for before, after in pairwise(self._moments))
+        others = time.monotonic() - self._moments[0] - longest
+        spent = others + min(longest, others)
         left = spent / fresh * (self._budget.trials - len(self._trials))
         if self._budget.timeout_s is not None:
             passed = time.monotonic() - self._began_s

@@ -68,6 +68,18 @@ def test_time_left_is_told_from_the_third_trial_on(monkeypatch: pytest.MonkeyPat
     assert progress.counts_text() == "3/13 trials (3 complete), 1 min 44 s, about 20 s left"
 
 
+def test_the_first_tuning_does_not_make_the_rest_look_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [0.0, 540.0, 542.0, 544.0, 546.0]
+    now = iter([0.0, 0.0, *moments])
+    clock = SimpleNamespace(monotonic=lambda: next(now, moments[-1]))
+    monkeypatch.setattr("nest_tune.study.views.progress_state.time", clock)
+    progress = Progress(LATENCY)
+    progress.began([], Budget(15))
+    for number in range(5):
+        progress.finished(trial(number, 0.2))
+    assert progress.seconds_left() == (2 + 2 + 2 + 6) / 4 * 10
+
+
 def test_a_task_that_is_tuned_is_told_by_what_it_is() -> None:
     progress = Progress(LATENCY)
     progress.began([], Budget(8))
