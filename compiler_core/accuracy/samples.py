@@ -7,7 +7,7 @@ words.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -206,18 +206,44 @@ def named_samples(
             raise InputError(
                 f"{where}: input {name!r}{only} is missing; it holds "
                 f"{', '.join(map(repr, arrays)) or 'no arrays'}",
-                hint=_missing_hint(graph, name),
+                hint=_missing_hint(graph, name, [n for n in graph.inputs if sources[n] is None]),
             )
         found[name] = converted(np.asarray(arrays[source]), graph, name, where)
     return spread(graph, found)
 
 
-def _missing_hint(graph: Graph, name: str) -> str:
+def _missing_hint(graph: Graph, name: str, missing: Sequence[str]) -> str:
     """What helps where an input has no samples."""
     into = f"add an array {name!r}, the samples along its first axis"
+    states = _likely_states(graph, missing)
+    if name in states:
+        flags = " ".join(f"--state {output}={given}" for given, output in states.items())
+        return f"{into}; or, where outputs are the states of the next step: {flags}"
     if any(size != 1 for size in graph.types[name].shape or ()):
         return into
     return f"{into}, or hold it at one value: --fix-input {name}=VALUE, nest_tune.fix_inputs"
+
+
+def _likely_states(graph: Graph, missing: Sequence[str]) -> dict[str, str]:
+    """Outputs that may feed the inputs without samples in the next step, by input: those of the
+    same type, by a name that holds the input's, or the only one there is; none where no input
+    has samples."""
+    found: dict[str, str] = {}
+    if len(missing) == len(graph.inputs):
+        return found
+    for name in missing:
+        alike = [
+            output
+            for output in graph.outputs
+            if graph.types[output] == graph.types[name] and output not in found.values()
+        ]
+        named = [output for output in alike if name in output or output in name]
+        rivals = [other for other in missing if graph.types[other] == graph.types[name]]
+        if len(named) == 1:
+            found[name] = named[0]
+        elif len(alike) == len(rivals) == 1:
+            found[name] = alike[0]
+    return found
 
 
 def _check_size(

@@ -343,7 +343,7 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
             elif before[name]:
                 change = change_text(difference / before[name])
             if difference == 0:
-                change = "as the default"
+                change = "no change"
             elif name.startswith("accuracy") and by_chance:
                 change += ", within chance"
             elif name in noise:

@@ -103,6 +103,7 @@ def _shares(
         for name, shape in settings.shapes.items()
         for word in ("--shape", f"{name}={','.join(map(str, shape))}")
     ]
+    data = ["--calibration", settings.calibration] if settings.calibration else []
     model = [settings.model, "--target", settings.target, *shapes]
     for reason in sorted(of, key=lambda name: -of[name].share):
         share = of[reason]
@@ -117,7 +118,6 @@ def _shares(
                 _line("plan", "best", *model),
             )
         elif reason == HOST_WORK and load_target(settings.target).by_clock:
-            data = ["--calibration", settings.calibration] if settings.calibration else []
             yield NextStep(
                 "What each operator takes in float and in its number formats, and why it has the "
                 "one that it has, is told by:",
@@ -129,7 +129,7 @@ def _shares(
                 _line("plan", "show", *model),
             )
         elif reason == ABOVE:
-            yield from _above(part, settings, compiled, tasks, model, _place(storage))
+            yield from _above(part, settings, compiled, tasks, [*model, *data], _place(storage))
 
 
 def _launches(part: str, count: int) -> str:

@@ -80,6 +80,11 @@
     return one.localeCompare(other, undefined, { numeric: true });
   };
 
+  // A graph wider than the page begins in its middle, where the trunk of most networks is.
+  for (const plan of document.querySelectorAll(".plan")) {
+    plan.scrollLeft = (plan.scrollWidth - plan.clientWidth) / 2;
+  }
+
   for (const table of document.querySelectorAll("table.sortable")) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {

@@ -183,3 +183,30 @@ def test_the_first_wrong_row_is_found_by_blocks(monkeypatch: pytest.MonkeyPatch)
         assert first_row(wrong, np.isnan) == at // 3
     assert first_row(np.zeros((0, 3), np.float32), np.isnan) is None
     assert first_row(np.array(["nan"]), np.isnan) is None
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "told"),
+    [
+        (("x", "h", "c"), ("next_h", "next_c"), "--state next_h=h --state next_c=c"),
+        (("x", "h"), ("p", "hn"), "--state hn=h"),
+        (("x", "state"), ("out",), "--state out=state"),
+        (("x", "a", "b"), ("p", "q"), ""),
+    ],
+)
+def test_states_without_samples_are_told_of(
+    inputs: tuple[str, ...], outputs: tuple[str, ...], told: str
+) -> None:
+    names = (*inputs, *outputs)
+    types = {name: TensorType("float32", (1, 3)) for name in names}
+    nodes = tuple(
+        Node(f"n{name}", "Relu", (inputs[min(i + 1, len(inputs) - 1)],), (name,))
+        for i, name in enumerate(outputs)
+    )
+    graph = Graph("g", inputs, outputs, nodes, {}, types, {"": 13}, dynamic_batch=frozenset(names))
+    with pytest.raises(InputError, match="is missing") as caught:
+        named_samples({"x": ROWS}, graph, "f")
+    assert str(caught.value.hint).endswith(told or "samples along its first axis")
+    with pytest.raises(InputError, match="is missing") as caught:
+        named_samples({"other": ROWS}, graph, "f")
+    assert "--state" not in str(caught.value.hint)

@@ -99,3 +99,10 @@ def test_columns_are_sorted_by_figures_then_words_and_what_is_absent_stays_last(
     assert down[0] == "descending"
     assert down[1][: len(present)] == present[::-1]
     assert set(down[1][len(present) :]) == set(rising) - set(present)
+
+
+def test_a_graph_wider_than_the_page_begins_in_its_middle(chromium: str, tmp_path: Path) -> None:
+    plan = """<div class="plan" style="overflow: auto; width: {}px"><svg width="800" height="9">
+      </svg></div>"""
+    probe = 'return [...document.querySelectorAll(".plan")].map((plan) => plan.scrollLeft);'
+    assert found_by(chromium, tmp_path, plan.format(300) + plan.format(900), probe) == [250, 0]

@@ -54,6 +54,9 @@ def test_the_layer_above_its_bound_is_that_of_the_table(result: StudyResult) -> 
     assert "the most of it is conv1, 2,000 cycles with a bound of 700" in step.reason
     assert "64 schedules are measured" in step.reason
     assert "task tune task-1 --target vta --trials 128" in step.command
+    tasks = step.command.splitlines()[0]
+    assert tasks.startswith("nest-tune task list ")
+    assert "--calibration" in tasks
     assert "1,329" not in step.reason
 
 

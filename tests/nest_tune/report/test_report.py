@@ -203,6 +203,7 @@ def test_intervals_and_changes_are_on_the_cards(text: str, data: ReportData) -> 
     assert latency.float_value
     assert f"float model {latency.float_value}: {latency.float_change}" in Page(text).text
     assert latency.float_change.endswith(" %")
+    assert f"default {latency.default}: {latency.change}" in Page(text).text
     assert accuracy.float_change.endswith(" points")
 
 
