@@ -23,6 +23,7 @@ from compiler_core.quantize.apply import float_layers, weighted_layers
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import (
+    SEARCHED_RANGES,
     CalibrationSize,
     CpuPrecision,
     QuantizationScheme,
@@ -50,7 +51,7 @@ def scheme_parameters() -> tuple[Parameter, ...]:
     return (
         Parameter("scales", tuple(Scales), ordered=False),
         Parameter("granularity", tuple(Granularity)),
-        Parameter("activation_range", tuple(RangeMethod), ordered=False),
+        Parameter("activation_range", SEARCHED_RANGES, ordered=False),
         Parameter("weight_range", (RangeMethod.MAX, RangeMethod.MSE)),
         Parameter("calibration", tuple(CalibrationSize)),
         Parameter("bias_correction", (False, True)),
@@ -74,6 +75,13 @@ def quantune_parameters() -> tuple[Parameter, ...]:
         Parameter("cpu_precision", (CpuPrecision.INT8,), ordered=False),
         Parameter("first_last_float", (False, True)),
     )
+
+
+def _with_room(parameter: Parameter) -> Parameter:
+    """Ways to find ranges with that of a default of few samples among them."""
+    if parameter.name != "activation_range" or RangeMethod.ROOMY in parameter.values:
+        return parameter
+    return replace(parameter, values=(*parameter.values, RangeMethod.ROOMY))
 
 
 class QuantizationSpace:
@@ -127,6 +135,8 @@ class QuantizationSpace:
         if ranking:
             fitting = tuple(sorted({count for count in counts if 0 <= count <= len(ranking)} | {0}))
             chosen += (Parameter(FLOAT_COUNT, fitting),)
+        if default.activation_range is RangeMethod.ROOMY:
+            chosen = tuple(map(_with_room, chosen))
         if default.float_layers:
             chosen += (Parameter(DEFAULT_FLOATS, (False, True)),)
         chosen += tuple(Parameter(_LAYER + layer, (False, True)) for layer in per_layer)

@@ -38,6 +38,7 @@ from compiler_core.quantize.range_methods import (
     PERCENTILE,
     choose,
     percentile,
+    with_room,
 )
 from compiler_core.quantize.reconstruction import Reconstruction, Samples, reconstruct
 from compiler_core.quantize.rescaling import rescale
@@ -336,6 +337,8 @@ def method_exponents(
 
 
 def _exponent(known: TensorRange, method: RangeMethod) -> int:
+    if method is RangeMethod.ROOMY:
+        known, method = with_room(known), RangeMethod.MSE
     fitting = fitting_exponent(known.absmax)
     magnitudes = known.magnitudes
     if method is RangeMethod.MAX or magnitudes is None or not magnitudes.counts.any():

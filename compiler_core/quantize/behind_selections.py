@@ -10,24 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.macs import float_macs
 from compiler_core.quantize.assemble import CPU
-from compiler_core.quantize.ir import QuantizedGraph
-from compiler_core.quantize.quality import OutputQuality, QualityMeter
+from compiler_core.quantize.quality import OutputQuality
 from compiler_core.quantize.selections import nodes_behind
 
-Applied = Callable[[Mapping[str, str]], QuantizedGraph]
-"""The quantized graph of a plan: unit per node."""
+Q = TypeVar("Q")
+Measured = TypeVar("Measured", contravariant=True)
+
+
+class Meter(Protocol[Measured]):
+    """Measures a quantized graph, or one for every part of the samples."""
+
+    def measure(self, quantized: Measured, /) -> tuple[OutputQuality, ...]:
+        """Quality of every output."""
 
 
 def measure_plan(
-    meter: QualityMeter,
+    meter: Meter[Q],
     graph: Graph,
     assignment: Mapping[str, str],
-    applied: Applied,
-    quantized: QuantizedGraph | None = None,
+    applied: Callable[[Mapping[str, str]], Q],
+    quantized: Q | None = None,
 ) -> tuple[OutputQuality, ...]:
     """Quality of every output; of those behind a selection what is lost behind it, too.
 
@@ -39,7 +46,7 @@ def measure_plan(
         quantized: What that gives for ``assignment``, where it is known.
 
     Raises:
-        InputError: As :meth:`QualityMeter.measure`, or a plan cannot be quantized.
+        InputError: As the meter, or a plan cannot be quantized.
     """
     found = meter.measure(applied(assignment) if quantized is None else quantized)
     if not any(item.before for item in found):

@@ -20,7 +20,7 @@ from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.quantize.apply import AppliedScheme, apply_profile
 from compiler_core.quantize.behind_selections import measure_plan
 from compiler_core.quantize.exponents import Granularity
-from compiler_core.quantize.good_enough import is_ruin, reason_against, shortfall, worst
+from compiler_core.quantize.good_enough import excess, is_ruin, reason_against, shortfall, worst
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
 from compiler_core.quantize.left_in_float import float_sets, quantizing_work
@@ -71,6 +71,13 @@ GPTQ = "GPTQ"
 GPTQ_SPLIT = "GPTQ and split inputs"
 """Rungs after those: the best of the others without split inputs, and the best of all where that
 has them, with weights rounded by GPTQ."""
+ROOM = "room for unseen values"
+"""No rung of its own: what is good enough on few samples gets it where that leaves it so."""
+TAKEN = "taken"
+_FEW = 16
+"""Below so many, samples are few: one of nine others exceeds what eight have shown."""
+_MOST_EXCESS = 0.5
+"""Noise with room over what is allowed: 3 dB are left."""
 FLOAT = "most damaging operators in float"
 """The last rung, of the best of the others without GPTQ and of weights per channel alone."""
 _SHARE = 0.1
@@ -79,7 +86,7 @@ is of no use at any speed, all of it may be in float, and whatever halves what i
 _WORTH = 0.5
 _FITTED = 64
 """Runs from which on weights that were fitted to them are as good on others."""
-_FITTED_DB = 3.0
+_FITTED_DB = 1.0
 """What those fitted to half of them may fall short on the other half: all are more than a half."""
 
 Progress = Callable[[str], None]
@@ -182,7 +189,7 @@ class _Climb:
             if number >= _ALWAYS and (number + 1) * work > _MOST_MEASURED:
                 self._rungs[name] = Rung("left out: measuring it takes too long for a default")
             elif self._is_enough(name, scheme):
-                return self._taken(self._measured[-1], good_enough=True)
+                return self._with_room(self._measured[-1])
         if not self._measured:
             return self._blind()
         best = _best(self._measured)
@@ -254,7 +261,7 @@ class _Climb:
         for names in sets:
             for base in dict.fromkeys((_CHANNEL, scheme)):
                 if self._is_enough(FLOAT, replace(base, float_layers=tuple(names))):
-                    return self._taken(self._measured[-1], good_enough=True)
+                    return self._with_room(self._measured[-1])
         fresh = self._measured[others:]
         if fresh:
             best = min(fresh, key=lambda item: item.shortfall)
@@ -326,6 +333,20 @@ class _Climb:
         if found.work > _MOST_WORK:
             self._rungs[name] = Rung("left out: it takes too long for a default")
         return 0 < found.work <= _MOST_WORK
+
+    def _with_room(self, found: _Measured) -> Choice:
+        """A rung that is good enough, with room for what few samples have not shown where it stays
+        so by far."""
+        scheme = replace(found.scheme, activation_range=RangeMethod.ROOMY)
+        few = self._profile.samples < _FEW
+        is_open = few and found.scheme.activation_range is RangeMethod.MSE
+        if is_open and self._is_enough(ROOM, scheme):
+            roomy = self._measured[-1]
+            if max(map(excess, roomy.outputs), default=0.0) <= _MOST_EXCESS:
+                self._rungs[ROOM] = replace(self._rungs[ROOM], outcome=TAKEN)
+                return self._taken(replace(roomy, name=found.name), good_enough=True)
+            self._rungs[ROOM] = replace(self._rungs[ROOM], outcome="less than 3 dB are left")
+        return self._taken(found, good_enough=True)
 
     def _taken(self, found: _Measured, *, good_enough: bool) -> Choice:
         ladder = Ladder(found.name, good_enough, dict(self._rungs))

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from compiler_core.quantize.coarse import coarse
-from compiler_core.quantize.range_methods import clipped_magnitude
+from compiler_core.quantize.range_methods import clipped_magnitude, with_room
 from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.quantize.skeleton import ConvKind, ConvStep, Skeleton, Step, StepSegment
 from compiler_core.quantize.statistics import ChannelStatistics, TensorRange
@@ -74,6 +74,7 @@ def _candidates(
         for name in step.inputs:
             readers.setdefault(name, []).append(step)
     found = {}
+    own = RangeMethod.MSE if method is RangeMethod.ROOMY else method
     for step in skeleton.steps:
         name = step.output
         if (
@@ -87,8 +88,10 @@ def _candidates(
             and all(_takes_offset(reader, name) for reader in readers[name])
         ):
             known = ranges[name]
+            if method is RangeMethod.ROOMY:
+                known = with_room(known)
             high = min(known.high, step.clip[1])
-            top = min(high, clipped_magnitude(known.positive, high, method, _LEVELS))
+            top = min(high, clipped_magnitude(known.positive, high, own, _LEVELS))
             if top > 0:
                 found[name] = min(coarse(float(top)), step.clip[1])
     return found

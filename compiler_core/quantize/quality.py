@@ -7,7 +7,7 @@ what the selection reads (:mod:`compiler_core.quantize.selections`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,6 +80,10 @@ class QualityMeter:
         samples: Calibration data, array per input.
         threads: Threads of onnxruntime.
 
+    Attributes:
+        runs: Numbers of the runs of the samples that are measured on.
+        samples: How many samples these are.
+
     Raises:
         InputError: The samples do not fit the graph.
     """
@@ -94,9 +98,9 @@ class QualityMeter:
         self._shown = tuple(name for name in shown if name not in graph.outputs)
         self._judges |= judges(replace(graph, outputs=self._shown))
         whole = replace(graph, outputs=(*graph.outputs, *self._shown))
-        chosen = measured_runs(whole, check_samples(graph, samples))
-        self._samples = choose(graph, samples, chosen)
-        self.samples = len(chosen) * model_batch(graph)
+        self.runs = measured_runs(whole, check_samples(graph, samples))
+        self._samples = choose(graph, samples, self.runs)
+        self.samples = len(self.runs) * model_batch(graph)
         self._expected: dict[str, _Array] | None = None
 
     @property
@@ -125,7 +129,28 @@ class QualityMeter:
         """
         if not self.expected:
             return ()
-        found = self.expected if _is_float(quantized, self._graph) else self._found(quantized)
+        is_float = _is_float(quantized, self._graph)
+        return self._judged(self.expected if is_float else self._found(quantized, self._samples))
+
+    def measure_parts(
+        self, parts: Sequence[tuple[QuantizedGraph, Sequence[int]]]
+    ) -> tuple[OutputQuality, ...]:
+        """The same of graphs that are each run on some of the samples: those of a graph stand
+        beside it, as positions in :attr:`runs`; all positions in order.
+
+        Raises:
+            InputError: As :meth:`measure`.
+        """
+        if not self.expected:
+            return ()
+        found = [
+            self._found(quantized, choose(self._graph, self._samples, positions))
+            for quantized, positions in parts
+        ]
+        names = [name for name in found[0] if all(name in part for part in found)]
+        return self._judged({n: np.concatenate([part[n] for part in found]) for n in names})
+
+    def _judged(self, found: Mapping[str, _Array]) -> tuple[OutputQuality, ...]:
         names = [name for name in self.expected if name in found]
         measured = {}
         for name in names:
@@ -135,12 +160,12 @@ class QualityMeter:
                 measured[name] = quality
         return tuple(self._with_before(measured))
 
-    def _found(self, quantized: QuantizedGraph) -> dict[str, _Array]:
+    def _found(self, quantized: QuantizedGraph, samples: Samples) -> dict[str, _Array]:
         shown = exposing(quantized, self._shown)
         executor = ReferenceExecutor(shown or quantized, threads=self._threads)
-        results = executor.run(self._samples)
+        results, count = executor.run(samples), check_samples(self._graph, samples)
         names = [name for name in self.expected if name in results]
-        return dict(stacked(self._graph, results, names, self.samples))
+        return dict(stacked(self._graph, results, names, count))
 
     def _with_before(self, measured: Mapping[str, OutputQuality]) -> Iterator[OutputQuality]:
         """The outputs with what selections before them read; that alone where an output has no

@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 from compiler_core.quantize.magnitudes import BINS, Magnitudes
 from compiler_core.quantize.scheme import RangeMethod
+from compiler_core.quantize.statistics import TensorRange
 
 PERCENTILE = 0.9999
 MOST_CLIPPING = 3
 """Magnitudes are cut to an eighth at most: by three powers of two."""
 _CANDIDATES = 25
+_ROOM = 1.25
 
 _Floats = npt.NDArray[np.float64]
 
@@ -36,11 +38,22 @@ def clipped_magnitude(
     """
     if magnitudes is None or not magnitudes.counts.any() or method is RangeMethod.MAX:
         return absmax
+    if method is RangeMethod.ROOMY:
+        return _ROOM * clipped_magnitude(magnitudes, absmax, RangeMethod.MSE, levels)
     if method is RangeMethod.PERCENTILE:
         return min(absmax, percentile(magnitudes, PERCENTILE))
     smallest = absmax * 2.0**-MOST_CLIPPING
     candidates = list(np.geomspace(absmax, smallest, _CANDIDATES))
     return choose(magnitudes, candidates, method, levels)
+
+
+def with_room(known: TensorRange) -> TensorRange:
+    """Statistics of values a quarter larger, without those of channels; as they are where nobody
+    counted."""
+    if known.positive is None or known.negative is None:
+        return known
+    positive, negative = known.positive.scaled(_ROOM), known.negative.scaled(_ROOM)
+    return TensorRange(_ROOM * known.low, _ROOM * known.high, positive, negative)
 
 
 def choose(

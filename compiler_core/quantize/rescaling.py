@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from compiler_core.quantize.exponents import fitting_exponent
-from compiler_core.quantize.range_methods import MOST_CLIPPING, squared_error
+from compiler_core.quantize.range_methods import MOST_CLIPPING, squared_error, with_room
 from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.quantize.skeleton import (
     ConcatStep,
@@ -101,6 +101,8 @@ def _cost(known: TensorRange, factor: float, method: RangeMethod) -> float:
     """Error of a scaled tensor relative to its power."""
     if known.absmax == 0:
         return 0.0
+    if method is RangeMethod.ROOMY:
+        known = with_room(known)
     fitting = fitting_exponent(known.absmax * factor)
     magnitudes = known.magnitudes
     if magnitudes is None or not magnitudes.counts.any():

@@ -37,6 +37,13 @@ class RangeMethod(Enum):
     """Least divergence between the histogram and its quantized self."""
     MSE = "mse"
     """Least squared error."""
+    ROOMY = "mse-roomy"
+    """Least squared error of values a quarter larger than those that were seen: room for what few
+    samples have not shown."""
+
+
+SEARCHED_RANGES = (RangeMethod.MAX, RangeMethod.PERCENTILE, RangeMethod.KL, RangeMethod.MSE)
+"""Methods among which searches choose: with as many samples as they take, room is wasted."""
 
 
 class CalibrationSize(Enum):

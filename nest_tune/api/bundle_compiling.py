@@ -7,19 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from compiler_core.accuracy.float_model import float_outputs, stacked
 from compiler_core.accuracy.judge import judges
 from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.package.fresh import FreshFolder
+from compiler_core.quantize.folds import folds
 from compiler_core.quantize.good_enough import reason_against, worst
 from compiler_core.quantize.ladder_record import Quality
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.quality import OutputQuality, measured_runs, output_quality
-from compiler_core.quantize.scheme import CalibrationSize
 from compiler_core.quantize.unseen import reason_by, warning_of
 from compiler_core.units.facets.bundles import BundleReport, BundleRequest, Bundles, OpenBundle
 from nest_tune.api.values import (
@@ -140,7 +142,7 @@ def compile_bundle(
         report = bundles.write(replace(request, folder=fresh.path))
         fresh.keep()
     opened = bundles.open(folder)
-    found = () if data is None else _quality(opened, data)
+    found = () if data is None else _quality(opened.graph, [(opened, data)])
     warnings = report.warnings
     if reason := reason_against(found):
         said = "nest-tune bundle --float-layer NODE keeps a layer in float32"
@@ -255,28 +257,35 @@ def _bundles(target: str | None, config: PathName | None) -> Bundles:
     return bundles_for(target)
 
 
-def _quality(opened: OpenBundle, data: Mapping[str, npt.NDArray[Any]]) -> list[OutputQuality]:
-    """Of every output that can be compared, on a part of the calibration data."""
-    graph = opened.graph
+def _quality(
+    graph: Graph, parts: Sequence[tuple[OpenBundle, Mapping[str, npt.NDArray[Any]]]]
+) -> list[OutputQuality]:
+    """Of every output that can be compared, on parts of the calibration data, each by a bundle."""
     known = judges(graph)
-    chosen = measured_runs(graph, check_samples(graph, data))
-    part, count = choose(graph, data, chosen), len(chosen) * model_batch(graph)
-    rows, theirs = opened.reference(part), float_outputs(graph, part, list(known))
-    found = []
+    found: dict[str, list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]] = {name: [] for name in known}
+    total = 0
+    for opened, data in parts:
+        chosen = measured_runs(graph, check_samples(graph, data))
+        part, count = choose(graph, data, chosen), len(chosen) * model_batch(graph)
+        rows, theirs = opened.reference(part), float_outputs(graph, part, list(known))
+        for name in known:
+            ours = stacked(graph, {name: opened.real(name, rows[name])}, [name], count)
+            found[name].append((ours[name], theirs[name]))
+        total += count
+    qualities = []
     for name, judge in known.items():
-        ours = stacked(graph, {name: opened.real(name, rows[name])}, [name], count)
-        quality = output_quality(judge, ours[name], theirs[name], count)
+        ours_, theirs_ = (np.concatenate(arrays) for arrays in zip(*found[name], strict=True))
+        quality = output_quality(judge, ours_, theirs_, total)
         if quality is not None:
-            found.append(quality)
-    return found
+            qualities.append(quality)
+    return qualities
 
 
 def _unseen(opened: OpenBundle, profile: Profile) -> str:
-    """Why ranges of the first half of the samples are not good enough for the second half."""
+    """Why ranges of other parts of the samples are not good enough for a part."""
     samples, graph = profile.first(), opened.graph
-    used = CalibrationSize.HALF.samples(profile.samples, profile.batch) // profile.batch
-    runs = profile.samples // profile.batch
-    if samples is None or used == runs:
+    parts = folds(graph, profile)
+    if samples is None or not parts:
         return ""
-    half = opened.with_ranges(profile.ranges(CalibrationSize.HALF))
-    return reason_by(_quality(half, choose(graph, samples, range(used, runs))))
+    own = [(opened.with_ranges(part.ranges), choose(graph, samples, part.runs)) for part in parts]
+    return reason_by(_quality(graph, own))

@@ -328,6 +328,7 @@ def _print_causes(compiled: Compilation) -> None:
 
 
 def _print_quality(compiled: Compilation) -> None:
+    from compiler_core.quantize.ladder import ROOM, TAKEN
     from nest_tune.api.quantizing import quality_text
 
     out, ladder = console(), compiled.ladder
@@ -336,6 +337,8 @@ def _print_quality(compiled: Compilation) -> None:
     if ladder is not None:
         number = 1 + list(ladder.rungs).index(ladder.taken)
         text = f"{ladder.taken}, rung {number} of the default's ladder"
+        if ROOM in ladder.rungs and ladder.rungs[ROOM].outcome == TAKEN:
+            text += f", with {ROOM}"
         if ladder.latency_ms is not None and ladder.first_latency_ms:
             more = 100 * (ladder.latency_ms / ladder.first_latency_ms - 1)
             text += f"; {more:+.1f} % latency against weights per tensor"

@@ -8,7 +8,7 @@ import pytest
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.quantize.assignment import default_assignment
-from compiler_core.quantize.scheme import QuantizationScheme, Scales, scheme_document
+from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, Scales, scheme_document
 from search_spaces.quantization import QuantizationSpace, quantune_parameters
 
 
@@ -62,6 +62,15 @@ def test_operators_that_the_default_keeps_in_float_are_one_decision(network):
         assert space.point(scheme) == point
     usual = QuantizationSpace(network, default_assignment(network))
     assert len({space.digest, usual.digest}) == 2
+
+
+def test_room_of_a_default_of_few_samples_is_one_more_way_to_find_ranges(network):
+    default = QuantizationScheme(activation_range=RangeMethod.ROOMY)
+    space = QuantizationSpace(network, default_assignment(network), default=default)
+    assert space.scheme(space.default) == default
+    usual = QuantizationSpace(network, default_assignment(network))
+    (own, other) = (len(s.parameters[2].values) for s in (space, usual))
+    assert own == other + 1
 
 
 def test_the_target_decides(network):

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import nest_tune
+from compiler_core.quantize.ladder import ROOM
 from nest_tune.cli.app import app
 
 CASES = Path(__file__).parents[2] / "cases" / "default-compile-silently-destroys"
@@ -93,10 +94,12 @@ def test_json_text_and_report_say_it(tmp_path: Path) -> None:
     assert document["quality"]["samples"] == 8
     assert document["quality"] == report["quality"]
     assert document["scheme_ladder"] == report["scheme_ladder"]
-    assert document["scheme_ladder"]["taken"] == document["scheme_ladder"]["rungs"][-1]["name"]
+    rungs = [rung["name"] for rung in document["scheme_ladder"]["rungs"]]
+    assert rungs[-2:] == [document["scheme_ladder"]["taken"], ROOM]
     assert document["scheme_ladder"]["decisions"]["granularity"] == "channel"
     text = command(*given)
     assert "SQNR" in text
+    assert f"with {ROOM}" in text
     assert "% latency against weights per tensor" in text
 
 

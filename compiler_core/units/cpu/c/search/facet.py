@@ -12,7 +12,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.range_methods import clipped_magnitude
-from compiler_core.quantize.scheme import RangeMethod
+from compiler_core.quantize.scheme import SEARCHED_RANGES, RangeMethod
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import default_scratch
@@ -90,7 +90,7 @@ class CCandidates:
     def ranging(self) -> Mapping[str, tuple[str, ...]]:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
         return {
-            "activation_range": tuple(method.value for method in RangeMethod),
+            "activation_range": tuple(method.value for method in SEARCHED_RANGES),
             "weight_range": tuple(method.value for method in WEIGHT_RANGES),
         }
 
