@@ -13,17 +13,23 @@ import numpy.typing as npt
 from compiler_core.accuracy.float_model import float_outputs, stacked
 from compiler_core.accuracy.judge import judges
 from compiler_core.compile.sources import FloatModel
-from compiler_core.errors import InputError
+from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.package.fresh import FreshFolder
 from compiler_core.quantize.folds import folds
 from compiler_core.quantize.good_enough import reason_against, worst
-from compiler_core.quantize.ladder_record import Quality
+from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.quality import OutputQuality, measured_runs, output_quality
 from compiler_core.quantize.unseen import reason_by, warning_of
-from compiler_core.units.facets.bundles import BundleReport, BundleRequest, Bundles, OpenBundle
+from compiler_core.units.facets.bundles import (
+    BundleReport,
+    BundleRequest,
+    BundleRung,
+    Bundles,
+    OpenBundle,
+)
 from nest_tune.api.values import (
     Arrays,
     Data,
@@ -54,12 +60,16 @@ class BundleCompilation:
         report: Sizes, operators, warnings.
         quality: Of its worst output on the calibration data; ``None`` without data.
         warnings: What makes the result doubtful, one line each.
+        ladder: How the default was found; ``None`` where it was not asked for.
+        first_flash_bytes: Of the first rung, where it was left.
     """
 
     folder: Path
     report: BundleReport
     quality: Quality | None
     warnings: tuple[str, ...]
+    ladder: Ladder | None = None
+    first_flash_bytes: int | None = None
 
 
 def compile_bundle(
@@ -69,7 +79,7 @@ def compile_bundle(
     *,
     config: PathName | None = None,
     calibration: Data | None = None,
-    precision: str = "int8",
+    precision: str | None = None,
     int4: Sequence[str] = (),
     int16: Sequence[str] = (),
     float_layers: Sequence[str] = (),
@@ -94,7 +104,10 @@ def compile_bundle(
         config: ``config.toml`` of a package: the same sources follow, and what is below is not
             asked.
         calibration: Samples of the inputs; ``int8`` needs them.
-        precision: ``int8``, or ``float32`` for all operators.
+        precision: ``int8``, or ``float32`` for all operators. Where neither this nor what is below
+            up to ``float_ports`` is given, the first of the target's defaults that is good enough
+            on the calibration data: int8 throughout, float32 up to the first weights, activations
+            of 16 bits, float32 throughout.
         int4: Nodes whose weights have 4 bits.
         int16: Nodes with weights whose activations have 16 bits.
         float_layers: Nodes that stay float32.
@@ -125,31 +138,137 @@ def compile_bundle(
     """
     folder = Path(output)
     layers = tuple(int4), tuple(int16), tuple(float_layers)
-    wanted = _Wanted(precision, *layers, float_ports, model_layout, name, samples, tune, patches)
+    climbs = precision is None and not (any(layers) or float_ports or beside or config)
+    ports = float_ports, model_layout
+    wanted = _Wanted(precision or "int8", *layers, *ports, name, samples, tune, patches)
     wanted.require_data(calibration is not None or config is not None)
     bundles = _bundles(target, config)
     if not beside:
         require_replaceable(folder)
     source, data = _loaded(model, calibration, shapes, states or {}, progress)
-    bundles.require(source.graph, precision if config is None else None)
+    bundles.require(source.graph, wanted.precision if config is None else None)
     profile = _profile(source, data, wanted, config, progress)
     request = _request(source, data, target or "", folder, wanted, config, profile)
-    progress(f"writing {folder}")
     if beside:
+        progress(f"writing {folder}")
         report = bundles.write(request)
         return BundleCompilation(folder, report, None, report.warnings)
-    with FreshFolder(folder) as fresh:
-        report = bundles.write(replace(request, folder=fresh.path))
-        fresh.keep()
-    opened = bundles.open(folder)
-    found = () if data is None else _quality(opened.graph, [(opened, data)])
-    warnings = report.warnings
-    if reason := reason_against(found):
+    rungs = bundles.rungs(source.graph) if climbs else ()
+    return _climbed(bundles, request, rungs, data, profile, progress)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """A default that was written.
+
+    Attributes:
+        request: That it follows from.
+        report: Of the sources.
+        found: Quality of each output.
+        reason: Why it is not good enough; empty where it is.
+    """
+
+    request: BundleRequest
+    report: BundleReport
+    found: Sequence[OutputQuality]
+    reason: str
+
+
+def _climbed(
+    bundles: Bundles,
+    request: BundleRequest,
+    rungs: Sequence[BundleRung],
+    data: Arrays | None,
+    profile: Profile | None,
+    progress: Progress,
+) -> BundleCompilation:
+    """The package of the first rung that is good enough, else of the best; of the request as it is
+    where there are no rungs.
+
+    A rung that cannot be written, or does not fit, is passed over, but for the first.
+    """
+    progress(f"writing {request.folder}")
+    tried: dict[str, _Tried] = {}
+    seen: dict[str, Rung] = {}
+    for rung in rungs:
+        own = replace(
+            request,
+            precision=rung.precision,
+            int16_layers=rung.int16_layers,
+            float_layers=rung.float_layers,
+            float_ports=rung.float_ports,
+        )
+        try:
+            found = _written(bundles, own, data, only_good=True)
+        except (InputError, InfeasibleError) as error:
+            if not tried:
+                raise
+            seen[rung.name] = Rung(error.message)
+            continue
+        tried[rung.name] = found
+        seen[rung.name] = Rung(found.reason or "taken", worst(found.found))
+        if not found.reason:
+            break
+        progress(f"{rung.name} is not good enough: {found.reason}")
+    taken = max(tried, key=lambda n: (not tried[n].reason, _sqnr_db(tried[n])), default="")
+    made = tried.get(taken)
+    if made is None or made.reason or made.request.tune:
+        last = request if made is None else made.request
+        made = _written(bundles, last, data, only_good=False)
+    with_data = profile if made.request.precision == "int8" else None
+    opened = bundles.open(request.folder)
+    warnings = _warnings(opened, made, with_data)
+    result = BundleCompilation(request.folder, made.report, worst(made.found), warnings)
+    if not tried:
+        return result
+    if made.reason:
+        seen[taken] = replace(seen[taken], outcome="taken: no rung is good enough")
+    first = tried[rungs[0].name]
+    left = None if taken == rungs[0].name else first.report.flash_bytes
+    return replace(result, ladder=Ladder(taken, not made.reason, seen), first_flash_bytes=left)
+
+
+def _written(
+    bundles: Bundles,
+    request: BundleRequest,
+    data: Arrays | None,
+    *,
+    only_good: bool,
+) -> _Tried:
+    """Writes a package and measures it.
+
+    Args:
+        bundles: Write it.
+        request: What is wanted.
+        data: Samples to measure with.
+        only_good: Leave the folder as it was where the package is not good enough, or where its
+            kernels are still to be tuned.
+    """
+    with FreshFolder(request.folder) as fresh:
+        own = replace(request, folder=fresh.path, tune=request.tune and not only_good)
+        report = bundles.write(own)
+        opened = bundles.open(fresh.path)
+        found = () if data is None else _quality(opened.graph, [(opened, data)])
+        reason = reason_against(found)
+        if not only_good or not (reason or request.tune):
+            fresh.keep()
+    return _Tried(request, report, found, reason)
+
+
+def _sqnr_db(tried: _Tried) -> float:
+    found = worst(tried.found)
+    return 0.0 if found is None else found.sqnr_db
+
+
+def _warnings(opened: OpenBundle, made: _Tried, profile: Profile | None) -> tuple[str, ...]:
+    """What the reader should know, with why the result is not good enough."""
+    known = made.report.warnings
+    if made.reason:
         said = "nest-tune bundle --float-layer NODE keeps a layer in float32"
-        warnings = (*warnings, f"{reason}: the model may be of no use; {said}")
-    elif profile is not None and (reason := _unseen(opened, profile)):
-        warnings = (*warnings, warning_of(reason, profile.samples))
-    return BundleCompilation(folder, report, worst(found), warnings)
+        return (*known, f"{made.reason}: the model may be of no use; {said}")
+    if profile is not None and (reason := _unseen(opened, profile)):
+        return (*known, warning_of(reason, profile.samples))
+    return known
 
 
 @dataclass(frozen=True)

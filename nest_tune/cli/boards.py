@@ -15,6 +15,7 @@ from nest_tune.cli.tables import print_table
 from nest_tune.figures import percent
 
 if TYPE_CHECKING:
+    from compiler_core.quantize.ladder_record import Ladder
     from compiler_core.units.facets.bundles import BundleReport
     from nest_tune.api.bundle_compiling import BundleCompilation
 
@@ -102,6 +103,7 @@ def _compiled(made: BundleCompilation) -> dict[str, Any]:
         "target": {"name": made.report.target, "core": made.report.core},
         "metrics": metrics_of(made.report),
         "quality": None if made.quality is None else asdict(made.quality),
+        "ladder": None if made.ladder is None else asdict(made.ladder),
         "operators": len(made.report.operators),
         "warnings": list(made.warnings),
     }
@@ -127,8 +129,18 @@ def _print_compiled(made: BundleCompilation) -> None:
     ]
     if made.quality is not None:
         lines.append(("quality", quality_text(made.quality)))
+    if made.ladder is not None:
+        lines.append(("scheme", _rung(made, made.ladder)))
     for label, value in lines:
         out.print(f"{label:<10} {value}", markup=False, soft_wrap=True)
+
+
+def _rung(made: BundleCompilation, ladder: Ladder) -> str:
+    number = 1 + list(ladder.rungs).index(ladder.taken)
+    text = f"{ladder.taken}, rung {number} of the default's ladder"
+    if made.first_flash_bytes is None or made.report.flash_bytes is None:
+        return text
+    return f"{text}; flash {made.first_flash_bytes:,} to {made.report.flash_bytes:,} bytes"
 
 
 def _of_limit(demand: int | None, limit: int | None) -> str:

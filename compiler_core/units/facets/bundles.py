@@ -70,6 +70,21 @@ class BundleRequest:
 
 
 @dataclass(frozen=True)
+class BundleRung:
+    """A default for a model: see :class:`BundleRequest`.
+
+    Attributes:
+        name: For people.
+    """
+
+    name: str
+    precision: str = "int8"
+    int16_layers: tuple[str, ...] = ()
+    float_layers: tuple[str, ...] = ()
+    float_ports: bool = False
+
+
+@dataclass(frozen=True)
 class OperatorCount:
     """One operator of a bundle.
 
@@ -311,6 +326,10 @@ class Bundles(Protocol):
         Raises:
             InputError: Names the operators, or the first node that asks too much of its kernel.
         """
+        ...
+
+    def rungs(self, graph: Graph) -> tuple[BundleRung, ...]:
+        """Defaults for a model, from the cheapest on; the first is ``int8`` throughout."""
         ...
 
     def write(self, request: BundleRequest) -> BundleReport:

@@ -32,6 +32,7 @@ from compiler_core.units.cpu.c.emit.text import identifier
 from compiler_core.units.facets.bundles import (
     BundleReport,
     BundleRequest,
+    BundleRung,
     BundleTarget,
     DrivenReport,
 )
@@ -101,6 +102,12 @@ class CBundles:
         from compiler_core.units.cpu.c.convert.convert import require_kernels
 
         require_kernels(graph, precision)
+
+    def rungs(self, graph: Graph) -> tuple[BundleRung, ...]:
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        from compiler_core.units.cpu.c.bundles.rungs import rungs
+
+        return rungs(graph)
 
     def write(self, request: BundleRequest) -> BundleReport:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
