@@ -24,12 +24,11 @@ def optuna_storage(opened: StudyStorage) -> optuna.storages.BaseStorage:
     if journal is not None:
         backend = optuna.storages.journal.JournalFileBackend(str(journal))
         return optuna.storages.JournalStorage(backend)
-    if opened.connection.dialect == "sqlite":
-        found = optuna.storages.RDBStorage(
-            opened.url.reveal(), engine_kwargs={"connect_args": {"timeout": _WAIT_S}}
-        )
-    else:
-        found = optuna.storages.RDBStorage(opened.connection.revealed)
+    waits = opened.connection.dialect == "sqlite"
+    found = optuna.storages.RDBStorage(
+        opened.connection.revealed,
+        engine_kwargs={"connect_args": {"timeout": _WAIT_S}} if waits else None,
+    )
     # Connections that it has pooled are closed with it, not whenever they are found.
     weakref.finalize(found, found.engine.dispose)
     return found

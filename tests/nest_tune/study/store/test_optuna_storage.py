@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,28 @@ def url_of(kind: str, folder: Path) -> str:
 def trial(number: int, value: float = 1.5, outcome: Outcome = Outcome.COMPLETE) -> OuterTrial:
     metrics = {"latency_ms": value, "npu_cycles": 7.0} if outcome.is_measured else {}
     return OuterTrial(number, (1, number % 3, 0), True, outcome, metrics, message="<why>")
+
+
+def test_optuna_only_reads_a_file_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else SQLite makes files beside it, and where it cannot, the study seemed to be damaged."""
+    url = url_of("sqlite", tmp_path)
+    opened = StudyStorage(url)
+    opened.create("s", DOCUMENT)
+    opened.close()
+    access = os.access  # root may write everywhere
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: str(tmp_path) not in str(path) and access(path, mode)
+    )
+    opened = StudyStorage(url, create=False)
+    found = optuna_storage(opened)
+    assert isinstance(found, optuna.storages.RDBStorage)
+    assert found.engine.url.query["mode"] == "ro"
+    assert [study.study_name for study in found.get_all_studies()] == ["s"]
+    assert [path.name for path in tmp_path.iterdir()] == ["n.db"]
+    found.engine.dispose()
+    opened.close()
 
 
 @pytest.mark.parametrize("dialect", [sqlite, postgresql, mysql])
