@@ -28,6 +28,7 @@ from nest_tune.runners.ray_cluster import (
     exceptions,
     line,
     ray,
+    signals_come_through,
 )
 from nest_tune.runners.runner import (
     Answer,
@@ -99,7 +100,8 @@ class RayRunner:
         self._closed = False
         self.tasks = 0
         self._expected = remote.identity()
-        connect(options)
+        with signals_come_through():
+            connect(options)
         try:
             self._bundle = remote.packed(setup, with_files=not SESSION.is_cluster_own)
             self._shared = ray.put(self._bundle)
@@ -114,6 +116,7 @@ class RayRunner:
     def submit(self, work: Work) -> None:
         self._waiting.append(Call(work))
 
+    @signals_come_through()
     def wait(self, timeout_s: float) -> list[Answer]:
         end = time.monotonic() + timeout_s
         while True:
@@ -150,6 +153,7 @@ class RayRunner:
                 others = [call for call in flight.calls if call.work.ticket != ticket]
                 self._waiting.extendleft(reversed(others))
 
+    @signals_come_through()
     def close(self) -> None:
         if self._closed:
             return

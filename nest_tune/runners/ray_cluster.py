@@ -35,7 +35,17 @@ from nest_tune.runners.environment import (  # noqa: E402
 from nest_tune.runners.process_tree import nothing_left_by_failure  # noqa: E402
 from nest_tune.runners.runner import RunnerOptions  # noqa: E402
 
-__all__ = ["LEAVE_S", "SESSION", "connect", "disconnect", "exceptions", "line", "ray", "was_lost"]
+__all__ = [
+    "LEAVE_S",
+    "SESSION",
+    "connect",
+    "disconnect",
+    "exceptions",
+    "line",
+    "ray",
+    "signals_come_through",
+    "was_lost",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -236,6 +246,18 @@ def _kept_signals() -> Iterator[None]:
         utils[_TAKES_SIGTERM] = taking
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def signals_come_through() -> Iterator[None]:
+    """Raises what the reaction to a signal raised in one of Ray's calls: those that wait let
+    KeyboardInterrupt alone pass, and make a SystemError of everything else."""
+    try:
+        yield
+    except SystemError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, Exception):
+            raise
+        raise error.__cause__ from None
 
 
 def line(error: BaseException) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,6 +146,27 @@ def test_a_cancelled_call_has_no_answer(runner: Runner) -> None:
     runner.cancel(99)
     runner.submit(call(5, "add", 1))
     assert set(gather(runner, 1)) == {5}
+
+
+class Ended(BaseException):
+    """As a request to end raises it."""
+
+
+def test_what_a_signal_raises_comes_through(runner: Runner) -> None:
+    def end(_number: int, _frame: object) -> None:
+        raise Ended
+
+    runner.submit(call(1, "sleep", 600.0))
+    before = signal.signal(signal.SIGUSR1, end)
+    timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    try:
+        timer.start()
+        with pytest.raises(Ended):
+            gather(runner, 1)
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGUSR1, before)
+    runner.cancel(1)
 
 
 def test_closing_ends_running_calls_at_once(runner: Runner, tmp_path: Path) -> None:
