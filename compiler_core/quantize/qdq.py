@@ -44,6 +44,10 @@ _QDQ_OPSET = 13
 _CLIP_INPUTS_OPSET = 11
 _PAD_INPUTS_OPSET = 11
 _SLICE_INPUTS_OPSET = 10
+_ZERO_POINTS_OF_INT8_FAIL = 21
+"""Operator set from which on onnxruntime 1.32 refuses, at its default optimization, models in which
+something else than a quantization operator follows a view of what was int8 with a zero point: it
+moves DequantizeLinear behind the view and takes the zero point of its copy for uint8."""
 _TIE_BREAKER = 0.25
 """Added to accumulators before they are rounded, in their units."""
 _MICROSOFT = "com.microsoft"
@@ -138,6 +142,8 @@ class _Writer:
 
     def model(self, graph: onnx.GraphProto, functions: Sequence[bytes]) -> onnx.ModelProto:
         """Wrap a graph made of what was written."""
+        if self._opset >= _ZERO_POINTS_OF_INT8_FAIL:
+            self._leave_out_zero_points(graph)
         return helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid(d, v) for d, v in sorted(self._opsets.items())],
@@ -145,6 +151,19 @@ class _Writer:
             ir_version=IR_VERSION,
             producer_name="nest-tune",
         )
+
+    @staticmethod
+    def _leave_out_zero_points(graph: onnx.GraphProto) -> None:
+        """DequantizeLinear of int8 takes 0 where none is given."""
+        zeros = {
+            tensor.name
+            for tensor in graph.initializer
+            if tensor.data_type == TensorProto.INT8 and not numpy_helper.to_array(tensor).any()
+        }
+        for node in graph.node:
+            is_dequantized = node.op_type == "DequantizeLinear" and not node.domain
+            if is_dequantized and len(node.input) > 2 and node.input[2] in zeros:
+                del node.input[2]
 
     def require(self, opsets: Mapping[str, int]) -> None:
         """Declare the operator sets of a float segment."""

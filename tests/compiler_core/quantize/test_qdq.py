@@ -97,6 +97,22 @@ def test_old_operator_sets_keep_their_float_segments(plain):
     assert np.abs(result - expected).max() <= step
 
 
+@pytest.mark.parametrize("opset", [13, 20, 21, 23])
+def test_every_operator_set_loads_at_the_default_optimization(plain, opset):
+    b = plain.GraphBuilder(x=(8, 6))
+    b.add("MatMul", ["x", b.constant("v", random(6, 16))], "h", (8, 16), clip=(0.0, np.inf))
+    b.add("Sigmoid", ["h"], "s", (8, 16))
+    b.add("MatMul", ["s", b.constant("w", random(16, 5))], "y", (8, 5))
+    graph = b.build("y", "h", opset=opset)
+    assignment = {"MatMul_h": "vta", "Sigmoid_s": "cpu", "MatMul_y": "vta"}
+    samples = {"x": random(8, 8, 6)}
+    ranges = calibrate(graph, samples, assemble(graph, assignment).calibrated)
+    quantized = quantize(graph, assignment, ranges)
+    expected = ReferenceExecutor(quantized).run(samples)
+    result, _ = run(qdq_model(quantized), samples)
+    np.testing.assert_allclose(result, expected["y"], atol=2.0 ** -quantized.tensors["y"].exponent)
+
+
 def test_outputs_that_are_constants_or_inputs(plain):
     b = plain.GraphBuilder(x=(4,))
     b.constant("k", np.float32([1, 2, 3]))
