@@ -38,7 +38,8 @@ def dashboard(
     studies = len(opened.studies())
     with bind(optuna_storage(opened), port) as server:
         address = f"http://{HOST}:{server.server_port}/"
-        print(f"{opened.shown}: {studies} studies at {address}", flush=True)
+        noun = "study" if studies == 1 else "studies"
+        print(f"{opened.shown}: {studies} {noun} at {address}", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -19,7 +19,7 @@ class TuningState:
 
     def __init__(self, now_s: float) -> None:
         self._began_s = now_s
-        self._tasks = self._limit = 0
+        self._tasks = self._limited = self._limit = 0
         self._searches: dict[int, TaskSearch] = {}
         self._of_done = 0
         self._first_round: tuple[float, int] | None = None
@@ -40,6 +40,7 @@ class TuningState:
             limit: Schedules that are looked at for them at most; 0 where nothing says.
         """
         self._tasks += tasks
+        self._limited += tasks if limit else 0
         self._limit += limit
 
     def take(self, search: TaskSearch, now_s: float) -> None:
@@ -57,12 +58,15 @@ class TuningState:
         self.quality = search.quality or self.quality
 
     def end(self, names: Collection[str]) -> None:
-        """These are tuned."""
-        done = min(len(names), self._tasks)
-        if done:
-            self._limit -= self._limit * done // self._tasks
-            self._tasks -= done
+        """These are tuned. Those that no search was told of have no limit, while such are left."""
         ids = {task_id(name) for name in names}
+        done = min(len(names), self._tasks)
+        searched = sum(search.task.id in ids for search in self._searches.values())
+        limited = max(min(searched, self._limited), done - (self._tasks - self._limited))
+        if limited:
+            self._limit -= self._limit * limited // self._limited
+        self._limited -= limited
+        self._tasks -= done
         for key, search in list(self._searches.items()):
             if search.task.id in ids:
                 self._of_done += self._searches.pop(key).measurements
@@ -90,7 +94,9 @@ class TuningState:
         if fresh <= 0 or now_s <= since_s:
             return None
         looked_at = sum(search.spent for search in self._searches.values())
-        return max(0, self._limit - looked_at) * (now_s - since_s) / fresh
+        if looked_at >= self._limit:
+            return None
+        return (self._limit - looked_at) * (now_s - since_s) / fresh
 
     def _measured(self) -> int:
         """By all, those that ended among them."""

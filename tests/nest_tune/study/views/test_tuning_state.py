@@ -72,3 +72,29 @@ def test_nothing_is_promised_where_nothing_limits() -> None:
     state.take(one, 2.0)
     assert state.seconds_left(2.0) is None
     assert "left" not in state.text(2.0)
+
+
+def test_tasks_without_a_limit_take_nothing_of_the_others() -> None:
+    state = TuningState(0.0)
+    state.add(30, 0)
+    state.add(2, 24)
+    first, second = search("a", 4), search("b", 4)
+    state.take(first, 10.0)
+    state.take(second, 10.0)
+    state.end([f"kernel{number}" for number in range(30)])
+    assert state.tasks == 2
+    first.measurements = first.spent = 8
+    state.take(first, 14.0)
+    assert state.seconds_left(14.0) == (24 - 12) * 4.0 / 4
+    state.end(["a@m4"])
+    assert state.seconds_left(14.0) == (12 - 4) * 4.0 / 4
+
+
+def test_a_search_beyond_its_limit_is_not_said_to_end_at_once() -> None:
+    state = TuningState(0.0)
+    state.add(1, 8)
+    one = search("a", 4)
+    state.take(one, 1.0)
+    one.measurements = one.spent = 12
+    state.take(one, 2.0)
+    assert state.seconds_left(2.0) is None
