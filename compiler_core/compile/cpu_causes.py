@@ -16,13 +16,13 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
 from compiler_core.units.names import CPU, is_on_cpu
 
-NO_NPU = "The target has no NPU."
-PLANNED = "The plan places it on the CPU."
-FASTEST = "By the cost tables the model is fastest with it on the CPU, as no plan says otherwise."
-VIEW = "It only looks at values in another shape, beside operators of the CPU."
-PREPARES = "It prepares values for operators of the NPU."
-BESIDE = "Beside its neighbours it has no layout that the NPU could read or write."
-CONVERTS = "Values become integers, or real numbers again, at a border between units."
+NO_NPU = "The target has no NPU"
+PLANNED = "The plan places it on the CPU"
+FASTEST = "By the cost tables the model is fastest with it on the CPU, as no plan says otherwise"
+VIEW = "It only looks at values in another shape, beside operators of the CPU"
+PREPARES = "It prepares values for operators of the NPU"
+BESIDE = "Beside its neighbours it has no layout that the NPU could read or write"
+CONVERTS = "Values become integers, or real numbers again, at a border between units"
 _VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity")
 _WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
 _FIRST = re.compile(r"^'[^']*'")

@@ -105,6 +105,11 @@ def profile(
     )
     tables = {By.LAYER: _layers, By.UNIT: _units, By.INSTRUCTION: _instructions}
     print_table(tables[by](loaded), drop=("shape", "waits", "of roof", "MAC/cycle", "KiB"))
+    if by is By.LAYER and _loads_before(loaded):
+        print(
+            "over 100 % of its roof: the layer's data are loaded while the layer before it in the "
+            "program still runs"
+        )
 
 
 def _formats(package: Path) -> FormatsReport | None:
@@ -227,6 +232,18 @@ def _layers(loaded: Package) -> Table:
             ]
         table.add_row(Text(layer.name), layer.unit, Text(layer.operator), Text(layer.shape), *row)
     return table
+
+
+def _loads_before(loaded: Package) -> bool:
+    """Whether a layer is faster than the memory port lets it be alone."""
+    from compiler_core.executable.profile import roofline
+
+    places = [roofline(layer, loaded.manifest.target) for layer in loaded.report.layers]
+    return any(
+        place.achieved_macs_per_cycle > place.attainable_macs_per_cycle > 0
+        for place in places
+        if place is not None
+    )
 
 
 def _units(loaded: Package) -> Table:

@@ -240,10 +240,12 @@ def test_evaluate_gives_the_same_accuracy_on_both_executors(
 
 
 def test_profile_tables_documents_and_trace(run: Run, package: Path, tmp_path: Path) -> None:
+    told: dict[str, bool] = {}
     for by in ("layer", "unit", "instruction"):
         code, out, _ = run("profile", package, "--by", by)
         assert code == 0
         assert "cycles" in out
+        told = {**told, by: "over 100 % of its roof" in out}
     code, out, _ = run(
         "profile", package, "--json", "--by", "instruction", "--trace", tmp_path / "t.json"
     )
@@ -255,6 +257,10 @@ def test_profile_tables_documents_and_trace(run: Run, package: Path, tmp_path: P
         assert 0 < layer["bound_cycles"] <= layer["cycles"]
         assert layer["utilization"] == layer["bound_cycles"] / layer["cycles"]
         assert layer["roofline"]["achieved_macs_per_cycle"] <= 256
+    roofs = [layer["roofline"] for layer in layers]
+    over = any(r["achieved_macs_per_cycle"] > r["attainable_macs_per_cycle"] > 0 for r in roofs)
+    assert told == {"layer": over, "unit": False, "instruction": False}
+    assert over  # a layer's data are loaded while the layer before it still runs
     assert sum(layer["cycles"] for layer in layers) == result["metrics"]["npu_cycles"]
     assert sum(unit["latency_share"] for unit in result["units"]) == pytest.approx(1)
     assert any(item["name"] == "GEMM" for item in result["instructions"])
