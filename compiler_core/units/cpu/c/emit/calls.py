@@ -20,15 +20,13 @@ from compiler_core.units.cpu.c.emit.fixed import (
     kernel_call,
     zero_point,
 )
-from compiler_core.units.cpu.c.emit.text import number
+from compiler_core.units.cpu.c.emit.text import SUFFIX, number
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators import moves, pointwise, weighted
 
 _MANY_POWERS = 1024
 """Elements from which on a Softmax has a table of exponentials: 1 KiB of flash at most, for about
 150 instructions an element."""
-
-SUFFIX = {"int8": "s8", "int16": "s16", "int32": "s32", "float32": "f32"}
 
 
 @singledispatch

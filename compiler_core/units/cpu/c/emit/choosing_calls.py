@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from compiler_core.units.cpu.c.emit.calls import SUFFIX, broadcast, call
+from compiler_core.units.cpu.c.emit.calls import broadcast, call
 from compiler_core.units.cpu.c.emit.context import Context
 from compiler_core.units.cpu.c.emit.fixed import Argument, fixed, kernel_call
-from compiler_core.units.cpu.c.emit.text import number
+from compiler_core.units.cpu.c.emit.text import SUFFIX, number
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators import choosing
 from compiler_core.units.cpu.c.operators.trees import Trees

@@ -1,5 +1,8 @@
 """Kernels as text: files of C, each with what it needs in its first line.
 
+Those that are the same for every type of element stand in one file, ``NAME.any.c``, in which ``@T``
+is the type and ``@S`` the ending of the name that says so.
+
 What an operator executes must not depend on what else is in its file: a compiler that inlines a
 function where it has few callers makes other code of it in a network of one operator than in a
 large one. So functions are either always inlined (those that are ``static inline``) or compiled
@@ -15,6 +18,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from compiler_core.errors import InternalError
+from compiler_core.units.cpu.c.emit.text import C_TYPES, SUFFIX
 
 COMPILED_ALIKE = (
     "/* Kernels of fixed sizes are compiled apart: what one takes is no matter of the others. */",
@@ -38,6 +42,7 @@ _PART = re.compile(r"^static inline ", re.MULTILINE)
 _APART = re.compile(r"^static (?!inline |const )", re.MULTILINE)
 
 _NEEDS = "/* needs: "
+_TYPES = {ending: C_TYPES[dtype] for dtype, ending in SUFFIX.items()}
 _FOLDER = "compiler_core.units.cpu.c"
 
 
@@ -48,14 +53,23 @@ def kernel(name: str) -> tuple[tuple[str, ...], str]:
     Raises:
         InternalError: There is none of that name.
     """
-    path = files(_FOLDER) / "kernels" / f"{name}.c"
-    if not path.is_file():
-        raise InternalError(f"there is no kernel {name!r}")
-    text = path.read_text(encoding="utf-8")
+    text = _text(name)
     if not text.startswith(_NEEDS):
         return (), text
     first, _, rest = text.partition("\n")
     return tuple(first[len(_NEEDS) :].removesuffix("*/").split()), rest
+
+
+def _text(name: str) -> str:
+    folder = files(_FOLDER) / "kernels"
+    own, (stem, _, ending) = folder / f"{name}.c", name.rpartition("_")
+    if own.is_file():
+        return own.read_text(encoding="utf-8")
+    of_any = folder / f"{stem}.any.c"
+    if ending not in _TYPES or not of_any.is_file():
+        raise InternalError(f"there is no kernel {name!r}")
+    text = of_any.read_text(encoding="utf-8")
+    return text.replace("@T", _TYPES[ending]).replace("@S", ending)
 
 
 def compiled_alike(text: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler_core.units.cpu.c.emit.calls import SUFFIX, broadcast, call, window
+from compiler_core.units.cpu.c.emit.calls import broadcast, call, window
 from compiler_core.units.cpu.c.emit.context import Context
 from compiler_core.units.cpu.c.emit.fixed import Argument, Fixed, fixed, kernel_call
-from compiler_core.units.cpu.c.emit.text import real
+from compiler_core.units.cpu.c.emit.text import SUFFIX, real
 from compiler_core.units.cpu.c.operators import real as reals
 
 

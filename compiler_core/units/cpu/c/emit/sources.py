@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from compiler_core.units.cpu.c.emit.calls import SUFFIX, walk
+from compiler_core.units.cpu.c.emit.calls import walk
 from compiler_core.units.cpu.c.emit.context import Constant, Context
 from compiler_core.units.cpu.c.emit.fixed import kernel_call
 from compiler_core.units.cpu.c.emit.kernels import COMPILED_ALIKE, compiled_alike, kernel_texts
 from compiler_core.units.cpu.c.emit.scheduled import scheduled_call
 from compiler_core.units.cpu.c.emit.text import (
     C_TYPES,
+    SUFFIX,
     check_identifier,
     comment,
     number,

@@ -21,6 +21,8 @@ C_TYPES = {
     "int64": "int64_t",
     "float32": "float",
 }
+SUFFIX = {"int8": "s8", "int16": "s16", "int32": "s32", "float32": "f32"}
+"""Ending of a kernel's name by the type of its elements."""
 
 _COMMENT_LENGTH = 80
 _NAME_LENGTH = 40

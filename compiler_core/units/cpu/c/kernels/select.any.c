@@ -1,4 +1,4 @@
 /* Elements of a where a truth holds, else of b. */
-static inline void nt_select_s32(int32_t count, const int8_t *truth, const int32_t *a, const int32_t *b, int32_t *y) {
+static inline void nt_select_@S(int32_t count, const int8_t *truth, const @T *a, const @T *b, @T *y) {
   for (int32_t i = 0; i < count; i++) y[i] = truth[i] ? a[i] : b[i];
 }

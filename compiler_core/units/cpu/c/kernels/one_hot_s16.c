@@ -1,8 +1,0 @@
-/* A row of depth per place: on there, off elsewhere. */
-static inline void nt_one_hot_s16(int32_t count, int32_t depth, int16_t off, int16_t on, const int32_t *places,
-                        int16_t *y) {
-  for (int32_t i = 0; i < count; i++) {
-    int32_t place = places[i] < 0 ? places[i] + depth : places[i];
-    for (int32_t k = 0; k < depth; k++) *y++ = k == place ? on : off;
-  }
-}

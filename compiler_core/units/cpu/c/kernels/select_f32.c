@@ -1,4 +1,0 @@
-/* Elements of a where a truth holds, else of b. */
-static inline void nt_select_f32(int32_t count, const int8_t *truth, const float *a, const float *b, float *y) {
-  for (int32_t i = 0; i < count; i++) y[i] = truth[i] ? a[i] : b[i];
-}

@@ -1,0 +1,5 @@
+/* needs: walk */
+static inline void nt_truth_equal_@S(const nt_walk *w, const @T *a, const @T *b, int8_t *y) {
+  NT_WALK(w, at, bt)
+    *y++ = a[at] == b[bt] ? 1 : 0;
+}
