@@ -56,17 +56,7 @@ def _write_out(rewriter: Rewriter, node: Node, branch: onnx.GraphProto) -> None:
     results = [value.name for value in branch.output]
     if len(results) < len(node.outputs) or branch.input or branch.sparse_initializer:
         return
-    arrays = {item.name: _array(item) for item in branch.initializer}
-    protos = []
-    for proto in branch.node:
-        only = proto.attribute[0] if len(proto.attribute) == 1 else onnx.AttributeProto()
-        if proto.op_type != "Constant" or only.name not in (*_LOCAL, "value"):
-            protos.append(proto)
-        elif only.name == "value":
-            arrays[proto.output[0]] = _array(only.t)
-        else:
-            given = onnx.helper.get_attribute_value(only)
-            arrays[proto.output[0]] = np.array(given, _LOCAL[only.name])
+    arrays, protos = inner_constants(branch)
     written = [name for proto in protos for name in proto.output if name]
     if len({*arrays, *written}) < len(arrays) + len(written):
         return
@@ -78,7 +68,7 @@ def _write_out(rewriter: Rewriter, node: Node, branch: onnx.GraphProto) -> None:
         named[name] = rewriter.add_constant(f"{node.name}/{name}", array)
     for name in written:
         named[name] = outside.get(name) or rewriter.fresh(f"{node.name}/{name}")
-    nodes = _nodes(rewriter, node, protos, named)
+    nodes = inner_nodes(rewriter, node.name, protos, named)
     for number, (inner, outer) in enumerate(zip(results, node.outputs, strict=False)):
         if outer and named.get(inner) != outer:
             name = rewriter.fresh_node(f"{node.name}/result{number}")
@@ -90,15 +80,40 @@ def _array(tensor: onnx.TensorProto) -> npt.NDArray[np.generic]:
     return read_array(tensor.name, tensor, ImportLimits())
 
 
-def _nodes(
-    rewriter: Rewriter, node: Node, protos: list[onnx.NodeProto], named: Mapping[str, str]
+def inner_constants(
+    inner: onnx.GraphProto,
+) -> tuple[dict[str, npt.NDArray[np.generic]], list[onnx.NodeProto]]:
+    """The constants of a graph within a node by name, and its nodes that are none."""
+    arrays = {item.name: _array(item) for item in inner.initializer}
+    protos = []
+    for proto in inner.node:
+        only = proto.attribute[0] if len(proto.attribute) == 1 else onnx.AttributeProto()
+        if proto.op_type != "Constant" or only.name not in (*_LOCAL, "value"):
+            protos.append(proto)
+        elif only.name == "value":
+            arrays[proto.output[0]] = _array(only.t)
+        else:
+            given = onnx.helper.get_attribute_value(only)
+            arrays[proto.output[0]] = np.array(given, _LOCAL[only.name])
+    return arrays, protos
+
+
+def inner_nodes(
+    rewriter: Rewriter, label: str, protos: list[onnx.NodeProto], named: Mapping[str, str]
 ) -> list[Node]:
-    """The nodes of a branch, under the names that its tensors have outside."""
+    """The nodes of a graph within a node, under the names that its tensors have outside.
+
+    Args:
+        rewriter: Of the graph outside.
+        label: Before their own names.
+        protos: The nodes.
+        named: Name outside by name inside; what is not in it is called the same.
+    """
     found: list[Node] = []
     taken: set[str] = set()
     for number, proto in enumerate(protos):
         attributes, opaque = read_attributes(proto.attribute)
-        name = f"{node.name}/{proto.name or number}"
+        name = f"{label}/{proto.name or number}"
         while name in taken or rewriter.fresh_node(name) != name:
             name += "_"
         taken.add(name)

@@ -36,6 +36,7 @@ from compiler_core.graph.passes.single_steps import SingleSteps
 from compiler_core.graph.passes.split_channels import SplitChannels
 from compiler_core.graph.passes.transposed_convolution import TransposedConvolution
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
+from compiler_core.graph.passes.unrolled_loops import UnrolledLoops
 from compiler_core.graph.passes.volume_convolution import VolumeConvolution
 from compiler_core.graph.passes.written_functions import WrittenFunctions
 from compiler_core.graph.shapes import fix_batch, infer_again
@@ -53,6 +54,7 @@ FOLDING: tuple[GraphPass, ...] = (
     CastsByExample(),
     ConstantFolding(),
     ConstantBranches(),
+    UnrolledLoops(),
     Sequences(),
     ScalarOperands(),
     DeadCode(),

@@ -33,6 +33,7 @@ operator, one is better than several.
 | TreeEnsembleClassifier | sums over trees and the same; see :mod:`.trees` |
 | MaxPool, AveragePool, global pools, Conv over volumes | those over images |
 | what ONNX defines by others | those |
+| Loop and Scan of a known number of times | their nodes, time after time |
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.learner_types import DOMAIN
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.passes.simplify import simplify
+from compiler_core.graph.passes.unrolled_loops import UnrolledLoops
 from compiler_core.graph.passes.volume_convolution import VolumeConvolution
 from compiler_core.graph.passes.written_functions import WrittenFunctions
 from compiler_core.graph.spelled import (
@@ -78,7 +80,11 @@ _FUNCTIONS = frozenset(
 """What ONNX defines by others and nobody has whole. Other functions of it (Relu, Softmax, Gelu …)
 have kernels, or are spelled out with fewer operators than the standard takes."""
 
-_PASSES = (VolumeConvolution(least_products=0), WrittenFunctions(_FUNCTIONS))
+_PASSES = (
+    VolumeConvolution(least_products=0),
+    WrittenFunctions(_FUNCTIONS),
+    UnrolledLoops(most_times=256, most_nodes=4000),
+)
 
 
 def spelled_out(graph: Graph) -> Graph:
