@@ -38,7 +38,9 @@ def _warnings(graph: Graph, profile: Profile) -> Iterator[str]:
         for name, known in ranges.items()
         if known.absmax == 0 and name not in graph.inputs and not dead
     ]
-    if silent:
+    if len(silent) == 1:
+        yield f"tensor {silent[0]!r} is 0 throughout {samples}: its range is unknown"
+    elif silent:
         yield (
             f"{len(silent)} of {len(ranges)} tensors are 0 throughout {samples}, first "
             f"{silent[0]!r}: their ranges are unknown"

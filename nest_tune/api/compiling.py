@@ -287,11 +287,15 @@ def _doubts(made: Compilation) -> tuple[str, ...]:
     doubts = () if clock is None else clock.warnings
     if not nodes:
         return tuple(doubts)
-    return (
-        f"{len(nodes)} operators have results whose shape is known only when the model runs, or "
-        f"graphs of their own: what they cost is in no number here (first: {nodes[0]!r})",
-        *doubts,
-    )
+    known = "results whose shape is known only when the model runs, or graphs of"
+    if len(nodes) == 1:
+        said = f"operator {nodes[0]!r} has {known} its own: what it costs is in no number here"
+    else:
+        said = (
+            f"{len(nodes)} operators have {known} their own: what they cost is in no number here "
+            f"(first: {nodes[0]!r})"
+        )
+    return (said, *doubts)
 
 
 def _takes_data(configuration: Configuration) -> bool:

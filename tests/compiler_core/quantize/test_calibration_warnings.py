@@ -35,3 +35,26 @@ def test_one_sample_and_equal_samples_are_told(plain) -> None:
     sample = np.random.default_rng(0).standard_normal((1, 2, 4, 4))
     assert "one calibration sample" in warned(plain, sample)[-1]
     assert "are equal" in warned(plain, np.repeat(sample, 4, axis=0))[-1]
+
+
+def test_tensors_that_are_zero_are_told(plain) -> None:
+    """One by its name, several by their number and the first name."""
+    for silent in (1, 2):
+        build = plain.GraphBuilder(x=(2, 4))
+        build.add("Abs", ["x"], "a", (2, 4))
+        last = "a"
+        for number in range(silent):
+            build.add(
+                "Mul", [last, build.constant(f"z{number}", np.zeros(1, "f4"))], f"m{number}", (2, 4)
+            )
+            last = f"m{number}"
+        build.add("Add", [last, "a"], "y", (2, 4))
+        graph = build.build("y")
+        samples = np.random.default_rng(0).standard_normal((5, 2, 4)).astype("f4")
+        (line,) = calibration_warnings(graph, profile_model(graph, {"x": samples}))
+        if silent == 1:
+            assert line.startswith("tensor 'm0' is 0 throughout all 5 calibration samples: its")
+        else:
+            assert line.startswith(
+                "2 of 5 tensors are 0 throughout all 5 calibration samples, first"
+            )
