@@ -8,7 +8,7 @@ cycles depend on shapes and passes alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compiler_core.compile.compile import CompiledModel, compile_model
@@ -73,10 +73,24 @@ def _shares(compiled: CompiledModel) -> Mapping[str, LayerShare]:
     return found
 
 
-def linked_shares(
-    source: QuantizedModel, given: Configuration, target: Target
-) -> Mapping[str, LayerShare]:
-    """Shares of the layers of a model with its own numbers, by the name of the launch.
+@dataclass(frozen=True)
+class LinkedModel:
+    """What a model with its own numbers takes.
+
+    Attributes:
+        shares: Of its layers, by the name of the launch.
+        latency_ps: From start to end, with the operators that a scheme adds on the CPU, which no
+            placement of the float model knows.
+        energy_pj: Of everything.
+    """
+
+    shares: Mapping[str, LayerShare]
+    latency_ps: int
+    energy_pj: float
+
+
+def linked_model(source: QuantizedModel, given: Configuration, target: Target) -> LinkedModel:
+    """What a model takes with its own numbers.
 
     Args:
         source: Quantized under its plan.
@@ -87,7 +101,11 @@ def linked_shares(
     fitting = _fitting(given, source.quantized, planned.plan, target)
     configuration = replace(fitting, plan=planned.plan, order=planned.order)
     compiled = compile_model(replace(source, configuration=configuration), target, verifies=False)
-    return _shares(compiled)
+    return LinkedModel(
+        _shares(compiled),
+        compiled.timeline.timeline.latency_ps,
+        compiled.metrics.energy_mj * 1e9,
+    )
 
 
 def compiled_plan(

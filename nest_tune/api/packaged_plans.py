@@ -67,7 +67,15 @@ class PackagedPlan:
             else place
             for group, place in enumerate(self.placement)
         )
-        return self.evaluator.evaluate(placement, self.order, numbers.shares(quantized))
+        linked = numbers.linked(quantized)
+        found = self.evaluator.evaluate(placement, self.order, linked.shares)
+        more_ps = linked.latency_ps - found.latency_ps
+        return replace(
+            found,
+            latency_ps=linked.latency_ps,
+            sequential_ps=found.sequential_ps + max(0, more_ps),
+            energy_pj=linked.energy_pj,
+        )
 
 
 def packaged_plan(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from compiler_core.compile.sources import FloatModel, QuantizedModel, quantize_model
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.partition.groups import build_groups
-from compiler_core.partition.layer_shares import LayerShare
-from compiler_core.partition.overlaps import linked_shares
+from compiler_core.partition.overlaps import LinkedModel, linked_model
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.profile import Profile
 from compiler_core.targets.integer_units import integer_units, target_arithmetic
@@ -64,9 +62,9 @@ class PlanNumbers:
         """
         return self._quantized(planned, is_pinned=is_pinned)
 
-    def shares(self, quantized: QuantizedModel) -> Mapping[str, LayerShare]:
-        """What layers take of the programs of a package, by the name of the launch."""
-        return linked_shares(quantized, self.given, self.target)
+    def linked(self, quantized: QuantizedModel) -> LinkedModel:
+        """What a package takes, and its layers of their programs."""
+        return linked_model(quantized, self.given, self.target)
 
     def _quantized(self, planned: Configuration, *, is_pinned: bool) -> QuantizedModel:
         arithmetic = target_arithmetic(self.target)

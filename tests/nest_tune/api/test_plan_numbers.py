@@ -68,6 +68,32 @@ def test_a_plan_with_samples_takes_what_its_package_takes(
         assert rough.evaluation.npu_cycles != shown.evaluation.npu_cycles
 
 
+@pytest.mark.parametrize(
+    "decisions",
+    [
+        'granularity = "channel"\nsplit_inputs = "true"',  # operators that the CPU has beside
+        'granularity = "channel"\nequalization = "true"',
+    ],
+)
+@pytest.mark.parametrize("target", ["vta", "vta-int4"])
+def test_what_a_scheme_adds_on_the_cpu_counts(
+    decisions: str, target: str, synthetic: ModuleType, tmp_path: Path
+) -> None:
+    b = synthetic.Builder(3)
+    b.conv("x", "a", (16, 3, 3, 3))
+    b.add("Sin", ["a"], "s")
+    b.conv("s", "y", (20, 16, 1, 1))
+    path, config = tmp_path / "m.onnx", tmp_path / "c.toml"
+    path.write_bytes(b.model({"x": ["n", 3, 6, 6]}, {"y": ["n", 20, 6, 6]}))
+    config.write_text(f'schema = "nest-tune/config/1"\n[scheme.decisions]\n{decisions}\n')
+    noise = synthetic.np.random.default_rng(4).standard_normal((16, 3, 6, 6))
+    samples = {"x": noise.astype(synthetic.np.float32)}
+    shown = nest_tune.show_plan(path, target, calibration=samples, config=config)
+    built = nest_tune.compile(path, target, tmp_path / "p", calibration=samples, config=config)
+    assert shown.latency_ms == pytest.approx(built.metrics.latency_ms, abs=1e-8)
+    assert shown.evaluation.energy_mj == pytest.approx(built.metrics.energy_mj, rel=1e-9)
+
+
 def drawn_plan(model: Path, target: str, draw: Random, *, is_partial: bool) -> Path | None:
     """A random plan that a compile can lay out, of all groups or of some."""
     graph, chip = load_model(model).graph, load_target(target)
