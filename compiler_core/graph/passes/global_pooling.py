@@ -18,7 +18,8 @@ class GlobalPooling:
 
     ReduceMean, and AveragePool over the whole input, become GlobalAveragePool; ReduceMax and
     GlobalMaxPool become MaxPool. Without kept axes a Reshape follows. The means and maxima of a
-    normalization that is spelled out stay what they are: they go back to where they come from.
+    normalization that is spelled out stay what they are: they go back to where they come from. What
+    a converter has made a GlobalAveragePool of them becomes ReduceMean again.
     """
 
     name: ClassVar[str] = "global-pooling"
@@ -29,6 +30,8 @@ class GlobalPooling:
         for node in rewriter.nodes():
             if is_op(node, "ReduceMean", "ReduceMax"):
                 _from_reduction(rewriter, node)
+            elif is_op(node, "GlobalAveragePool"):
+                _of_normalization(rewriter, node, graph.opsets.get("", _AXES_ARE_INPUTS))
             elif is_op(node, "GlobalMaxPool"):
                 shape = rewriter.shape(node.inputs[0])
                 if shape is not None and len(shape) in (3, 4):
@@ -39,6 +42,7 @@ class GlobalPooling:
         return rewriter.finish()
 
 
+_AXES_ARE_INPUTS = 18
 _ARITHMETIC = frozenset(
     ("Abs", "Add", "Div", "Exp", "Log", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sqrt")
 ) | {"Clip", "Sub"}
@@ -56,6 +60,21 @@ def _returns(rewriter: Rewriter, node: Node, shape: tuple[int, ...]) -> bool:
             seen.add(reader.name)
             waiting.append(reader.output)
     return False
+
+
+def _of_normalization(rewriter: Rewriter, node: Node, opset: int) -> None:
+    """A mean that goes back to where it comes from, as ReduceMean."""
+    shape = rewriter.shape(node.inputs[0])
+    if shape is None or len(shape) not in (3, 4) or not _returns(rewriter, node, shape):
+        return
+    axes, inputs = tuple(range(2, len(shape))), node.inputs[:1]
+    attributes: dict[str, object] = {}
+    if opset < _AXES_ARE_INPUTS:
+        attributes["axes"] = axes
+    else:
+        held = rewriter.add_constant(f"{node.output}/axes", np.array(axes, np.int64))
+        inputs = (*inputs, held)
+    rewriter.replace(node, replace(node, op="ReduceMean", inputs=inputs, attributes=attributes))
 
 
 def _covers_all(rewriter: Rewriter, node: Node) -> bool:
