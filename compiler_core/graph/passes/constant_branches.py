@@ -121,12 +121,12 @@ def inner_nodes(
             tuple(named.get(item, item) for item in names) for names in (proto.input, proto.output)
         )
         domain = "" if proto.domain == "ai.onnx" else proto.domain
-        inner = tuple(_renamed(item, named) for item in opaque)
+        inner = tuple(renamed_inside(item, named) for item in opaque)
         found.append(Node(name, proto.op_type, inputs, outputs, attributes, domain, None, inner))
     return found
 
 
-def _renamed(opaque: bytes, named: Mapping[str, str]) -> bytes:
+def renamed_inside(opaque: bytes, named: Mapping[str, str]) -> bytes:
     """An attribute whose graphs read the same tensors under other names; they define none of these
     themselves."""
     attribute = onnx.AttributeProto.FromString(opaque)
