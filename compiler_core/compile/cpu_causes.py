@@ -149,11 +149,11 @@ def cause(reason: str, operator: str | None) -> str:
     """
     head, quoted, _ = reason.partition(f". {operator} '")
     if quoted:
-        return f"{head}."
+        return head
     text = _OTHER.sub(r"\1 another", _FIRST.sub("It", reason))
     text = _QUOTED.sub("", text).strip()
     text = text.partition(": one output ")[0].partition(" Seen: ")[0].strip()
-    return text[:1].upper() + text[1:]
+    return (text[:1].upper() + text[1:]).removesuffix(".")
 
 
 def unpriced(graph: Graph) -> tuple[str, ...]:

@@ -67,7 +67,10 @@ def read_package(folder: Path) -> Package:
         if folder.is_file():
             raise InputError(f"package {folder}: is a file; a package is a folder")
         if not folder.is_dir():
-            raise InputError(f"package {folder}: no such folder")
+            raise InputError(
+                f"package {folder}: no such folder",
+                hint="nest-tune compile, and study start with --output, write packages",
+            )
         if not manifest_path.is_file():
             raise InputError(f"package {folder}: not a package: it holds no {MANIFEST}")
         with manifest_path.open("rb") as file:

@@ -65,15 +65,14 @@ def profile(
         refuse(f"package {package}", {"--trace": trace, "--by": by is not By.LAYER})
         profile_sources(package, picture, as_json)
         return
+    from compiler_core.package.reader import read_package
+
+    loaded = read_package(package)
     if picture is not None:
         raise InputError(
             f"--picture: package {package} is not of generated C: there is no arena",
             hint="--trace trace.json writes a timeline",
         )
-
-    from compiler_core.package.reader import read_package
-
-    loaded = read_package(package)
     if trace is not None:
         from compiler_core.executable.profile import trace_slices, tracks
         from compiler_core.files.trace import write_trace

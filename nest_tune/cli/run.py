@@ -79,17 +79,16 @@ def run(
         refuse(f"package {package}", {"--dump-launches": dump_launches, "--state": state})
         run_sources(package, inputs, outputs, check, on is On.QEMU, as_json)
         return
-    if on is not None:
-        raise InputError(
-            f"--on {on.value}: package {package} is not of generated C",
-            hint="its programs run on the simulator: leave --on out",
-        )
-
     from compiler_core.files.npz import write_npz
     from nest_tune.api.packages import load_package
     from nest_tune.api.packages import run as run_package
 
     loaded = load_package(package)
+    if on is not None:
+        raise InputError(
+            f"--on {on.value}: package {package} is not of generated C",
+            hint="its programs run on the simulator: leave --on out",
+        )
     if dump_launches is not None and not loaded.manifest.target.npu_cores:
         raise InputError(
             f"--dump-launches: package {package} is for {loaded.manifest.target.name!r}, which has "

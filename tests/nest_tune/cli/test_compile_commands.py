@@ -239,6 +239,20 @@ def test_evaluate_gives_the_same_accuracy_on_both_executors(
     assert "needs the float model" in err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("run", "--on", "qemu", "--inputs", "{data}", "--check"), ("profile", "--picture", "a.svg")],
+)
+def test_a_folder_that_is_not_there_is_no_package_of_another_kind(
+    run: Run, tmp_path: Path, data: Path, words: tuple[str, ...]
+) -> None:
+    filled = [word.format(data=data / "eval.npz") for word in words]
+    code, _, err = run(filled[0], tmp_path / "none", *filled[1:])
+    assert code == 2
+    assert "no such folder" in err
+    assert "nest-tune compile" in err
+
+
 def test_profile_tables_documents_and_trace(run: Run, package: Path, tmp_path: Path) -> None:
     told: dict[str, bool] = {}
     for by in ("layer", "unit", "instruction"):

@@ -153,7 +153,7 @@ def check_fit(board: Board, flash_bytes: int, ram_bytes: int) -> None:
     for what, demand, bound, way in demands:
         if bound is not None and demand > bound:
             raise InfeasibleError(
-                f"target {board.name}: {demand} bytes of {what} are needed, {bound} are there: "
-                f"{demand - bound} too many",
+                f"target {board.name}: {demand:,} bytes of {what} are needed, {bound:,} are "
+                f"there: {demand - bound:,} too many",
                 hint=f"{way}, or choose a target with more {what}",
             )
