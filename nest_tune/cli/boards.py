@@ -36,7 +36,8 @@ def refuse(what: str, given: Mapping[str, object]) -> None:
         if value:
             raise InputError(
                 f"{option}: {what} is of generated C, where there is none of that",
-                hint="states are inputs and outputs of the function: give them with the samples"
+                hint="states are inputs and outputs of the function: give them with the samples, "
+                "as study start --state writes them to DATA.unrolled.npz"
                 if option == "--state"
                 else None,
             )

@@ -75,7 +75,9 @@ def _folder(path: Path) -> FileKind:
     if (path / "package.json").is_file():
         return FileKind.PACKAGE
     if (path / "model.h").is_file():
-        return FileKind.BUNDLE
+        from nest_tune.bundling import opens_bundle
+
+        return FileKind.BUNDLE if opens_bundle(path) is None else FileKind.PACKAGE
     return FileKind.FOLDER
 
 

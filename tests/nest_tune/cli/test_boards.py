@@ -10,12 +10,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from compiler_core.errors import InfeasibleError
 from compiler_core.units.cpu.c.bundles.targets import check_fit, load_board
 from nest_tune.api import bundle_compiling
 from nest_tune.cli.app import app
+from nest_tune.cli.file_kinds import FileKind, kind_of_file
+from nest_tune.cli.mistaken import mistaken
 
 
 def call(*words: str | Path) -> Result:
@@ -41,6 +44,21 @@ def need(*commands: str) -> None:
     for command in commands:
         if shutil.which(command) is None:
             pytest.skip(f"{command} is not installed")
+
+
+def test_errors_of_a_package_of_sources_are_its_own(package: Path, repository: Path) -> None:
+    """A wrong option was told as the package being of another kind than its command takes."""
+    data = repository / "examples" / "digits" / "eval.npz"
+    for words in (("run", "--inputs"), ("evaluate", "--data")):
+        arguments = [str(package), words[1], str(data), "--state", "a=b"]
+        command = get_command(app)
+        with command.make_context("nest-tune", [], resilient_parsing=True) as context:
+            found = command.get_command(context, words[0])
+        assert mistaken(found, [words[0]], arguments) is None
+    (package / "config.toml").rename(package / "aside")
+    assert kind_of_file(package) is FileKind.BUNDLE
+    (package / "aside").rename(package / "config.toml")
+    assert kind_of_file(package) is FileKind.PACKAGE
 
 
 @pytest.mark.parametrize("on", [(), ("--on", "qemu")])
