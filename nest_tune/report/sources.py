@@ -57,11 +57,15 @@ def _rows(
     part = next((p for p in ground.space.parts if isinstance(p, PrecisionPart)), None)
     usual = {} if part is None else {c.node: c.precisions[0] for c in part.choices}
     precisions = {**usual, **decisions.get(PrecisionPart.name, {})}
-    default = {task.node: task.name for task in bench.candidate({}).tasks}
+    default: dict[str, list[str]] = {}  # a node may be several operators, in their order
+    for task in bench.candidate({}).tasks:
+        default.setdefault(task.node, []).append(task.name)
     found = []
     for task in bench.candidate(decisions).tasks:
         own = result.tasks.get(task.name if chosen.tuned else UNTUNED + task.name)
-        before = result.tasks.get(UNTUNED + default.get(task.node, ""))
+        usual_name = next(iter(default.get(task.node, ())), "")
+        default[task.node] = default.get(task.node, [])[1:]
+        before = result.tasks.get(UNTUNED + usual_name)
         cost = next(iter(whole.get(task.node, ())), None)
         whole[task.node] = whole.get(task.node, [])[1:]
         if cost is None and own is not None:

@@ -146,13 +146,6 @@ def test_what_means_nothing_there_is_refused(
     assert said in str(result.exception)
 
 
-def test_on_is_of_generated_c(repository: Path, tmp_path: Path) -> None:
-    inputs = repository / "examples" / "digits" / "eval.npz"
-    words = ["--inputs", inputs, "--outputs", tmp_path / "y.npz", "--on", "qemu"]
-    result = call("run", tmp_path, *words)
-    assert "not of generated C" in str(result.exception)
-
-
 def test_targets_are_listed_and_shown() -> None:
     listed = json.loads(call("target", "list", "--json").stdout)["targets"]
     known = {target["name"]: target for target in listed}

@@ -253,6 +253,18 @@ def test_a_folder_that_is_not_there_is_no_package_of_another_kind(
     assert "nest-tune compile" in err
 
 
+def test_options_of_generated_c_are_refused_for_programs(
+    run: Run, package: Path, data: Path
+) -> None:
+    for words in (
+        ("run", "--inputs", data / "eval.npz", "--check", "--on", "qemu"),
+        ("profile", "--picture", "a.svg"),
+    ):
+        code, _, err = run(words[0], package, *words[1:])
+        assert code == 2
+        assert "not of generated C" in err
+
+
 def test_profile_tables_documents_and_trace(run: Run, package: Path, tmp_path: Path) -> None:
     told: dict[str, bool] = {}
     for by in ("layer", "unit", "instruction"):
