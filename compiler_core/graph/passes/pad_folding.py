@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.operands import pad_amounts, pad_value
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
+from compiler_core.graph.passes.signs import is_never_negative
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,5 @@ def _absorbed(
             return None
         attributes["count_include_pad"] = 1
         return attributes
-    never_wins = value == -math.inf or (value == 0 and _non_negative(rewriter, pad.inputs[0]))
+    never_wins = value == -math.inf or (value == 0 and is_never_negative(rewriter, pad.inputs[0]))
     return attributes if never_wins else None
-
-
-def _non_negative(rewriter: Rewriter, tensor: str) -> bool:
-    producer = rewriter.producer(tensor)
-    if producer is None:
-        return False
-    if producer.clip is not None:
-        return producer.clip[0] >= 0
-    if is_op(producer, "MaxPool", "AveragePool", "GlobalAveragePool"):
-        return _non_negative(rewriter, producer.inputs[0])
-    return is_op(producer, "Relu", "Sigmoid", "Softmax")

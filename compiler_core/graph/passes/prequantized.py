@@ -20,6 +20,7 @@ from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
 from compiler_core.graph.passes.rounded_bias import rounded_bias, same_product
 from compiler_core.graph.passes.runtime_quantization import channels_first, is_linear, type_linear
+from compiler_core.graph.passes.signs import is_never_negative
 
 _MICROSOFT = "com.microsoft"
 _SAME_VALUES = ("Flatten", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
@@ -150,6 +151,8 @@ def _equal_steps(rewriter: Rewriter, first: Node, second: Node) -> bool:
 def _remove_pair(rewriter: Rewriter, quantize: Node, dequantize: Node) -> None:
     source = quantize.inputs[0]
     clamp = _meant_clamp(rewriter, quantize)
+    if clamp == (0.0, math.inf) and is_never_negative(rewriter, source):
+        clamp = None
     exponent = _kept_exponent(rewriter, quantize)
     if clamp is None:
         # The name that stays, of the two, takes it over.
