@@ -215,21 +215,12 @@ def infinite(s: Spelling) -> bool:
 
 
 def power(s: Spelling) -> bool:
-    """Pow of a positive number, or by constants that are no whole numbers: an exponential.
-
-    What is below zero has no such power; it gives 0 here, as 0 does.
-    """
-    base, exponent = s.work.constant(s.node, 0), s.work.constant(s.node, 1)
-    result = s.work.shape(s.node.output)
-    if result is None or s.work.dtype(s.node.inputs[1]) != "float32":
+    """Pow of a positive number: an exponential."""
+    base, result = s.work.constant(s.node, 0), s.work.shape(s.node.output)
+    if base is None or base.size != 1 or not 0 < float(base.item()) < np.inf or result is None:
         return False
-    if base is not None and base.size == 1 and 0 < float(base.item()) < np.inf:
-        factor = s.constant("factor", np.float32(np.log(float(base.item()))))
-        power = s.add("Mul", [s.node.inputs[1], factor], result)
-    elif exponent is not None and exponent.size > 1 and (exponent != np.rint(exponent)).all():
-        root = s.add("Log", [s.node.inputs[0]], s.shape)
-        power = s.add("Mul", [root, s.node.inputs[1]], result)
-    else:
+    if s.work.dtype(s.node.inputs[1]) != "float32":
         return False
-    s.add("Exp", [power], result)
+    factor = s.constant("factor", np.float32(np.log(float(base.item()))))
+    s.add("Exp", [s.add("Mul", [s.node.inputs[1], factor], result)], result)
     return s.end()

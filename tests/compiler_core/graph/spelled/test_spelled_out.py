@@ -118,6 +118,11 @@ def test_acosh_from_one_on() -> None:
     check(m, m.node("Acosh", m.node("Add", m.node("Abs", "x0"), m.array(1.0))), "Acosh")
 
 
+def test_powers_of_a_number() -> None:
+    m = Model((3, 4))
+    check(m, m.node("Pow", m.array(1.7), "x0"), "Pow")
+
+
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_hardmax(axis: int) -> None:
     m = Model((2, 3, 5))

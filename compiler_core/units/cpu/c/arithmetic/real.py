@@ -248,12 +248,23 @@ def floor(x: Reals) -> Reals:
     return np.where((x > _F(-4194304)) & (x < _F(4194304)), down, x).astype(np.float32)
 
 
+def _raised(a: Reals, b: Reals) -> Reals:
+    """Powers: below zero by whole exponents alone; anything to the power of 0 is 1."""
+    a, b = np.broadcast_arrays(a, b)
+    size = exp(b * log(np.where(a < 0, -a, a).astype(np.float32)))
+    half = b * _F(0.5)
+    below = np.where(floor(half) != half, -size, size)
+    below = np.where(floor(b) != b, np.uint32(0x7FC00000).view(np.float32), below)
+    return np.where(b == 0, _F(1), np.where(a < 0, below, size)).astype(np.float32)
+
+
 PAIRS: dict[str, Callable[[Reals, Reals], Any]] = {
     "add": lambda a, b: a + b,
     "div": lambda a, b: a / b,
     "max": lambda a, b: np.where(a > b, a, b),
     "min": lambda a, b: np.where(a < b, a, b),
     "mul": lambda a, b: a * b,
+    "pow": _raised,
     "sub": lambda a, b: a - b,
 }
 """Functions of two elements by name."""

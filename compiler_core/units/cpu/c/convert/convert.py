@@ -63,6 +63,7 @@ _COMPUTING: dict[str, Callable[..., None]] = {
     "MaxPool": pointwise.pool,
     "Min": pointwise.pair,
     "Mul": pointwise.pair,
+    "Pow": pointwise.pair,
     "ReduceMax": pointwise.reduction,
     "ReduceMean": pointwise.reduction,
     "ReduceMin": pointwise.reduction,

@@ -42,11 +42,19 @@ from compiler_core.units.cpu.c.operators.real import (
 _MOST_MEAN = 1 << 15
 """Elements of 16 bits whose sum surely fits 32."""
 
-_PAIRS = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Min": "min", "Max": "max"}
+_PAIRS = {
+    "Add": "add",
+    "Div": "div",
+    "Max": "max",
+    "Min": "min",
+    "Mul": "mul",
+    "Pow": "pow",
+    "Sub": "sub",
+}
 
 
 def pair(sources: TensorReader, node: Node, *, is_float: bool) -> None:
-    """Add, Sub, Mul and, in float32, Div, Min and Max of two tensors."""
+    """Add, Sub, Mul and, in float32, Div, Min, Max and Pow of two tensors."""
     if is_float:
         real_pair(sources, node)
         return

@@ -336,6 +336,15 @@ def division_is_real() -> Graph:
 
 
 @case
+def powers() -> Graph:
+    """Of what is above zero by anything, of anything by whole numbers."""
+    m = Model((1, 4, 6), (1, 4, 6))
+    some = m.node("Pow", m.node("Add", m.node("Abs", "x0"), m.array(0.5)), "x1")
+    whole = m.node("Pow", "x0", m.array([0.0, 1.0, 2.0, 3.0, 2.0, 5.0]))
+    return m.graph(m.node("Add", some, whole))
+
+
+@case
 def normalization() -> Graph:
     m = Model((1, 4, 16))
     return m.graph(m.node("LayerNormalization", "x0", m.weight(16), m.weight(16), axis=-1))

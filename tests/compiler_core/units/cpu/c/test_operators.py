@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from compiler_core.graph.session import FloatSession
+from compiler_core.units.cpu.c.arithmetic.real import PAIRS
 from compiler_core.units.cpu.c.bundles.bundle import expected, write_bundle
 from tests.compiler_core.units.cpu.c.cases import all_in_one, names, prepared, samples
 
@@ -63,8 +64,18 @@ def test_same_bits_in_c(
 
 def test_integer_networks_have_no_float() -> None:
     """Of what has an integer kernel, nothing is converted on the way."""
-    real = {"division_is_real", "reduce_sum", "reduce_min", "min", "max"}
+    real = {"division_is_real", "powers", "reduce_sum", "reduce_min", "min", "max"}
     for name in names():
         _, bundle = prepared(name, "int8")
         types = {value.type.dtype for value in bundle.network.values.values()}
         assert ("float32" in types) == (name in real), name
+
+
+def test_powers_are_those_of_numpy() -> None:
+    """At zero, below it, and by whole, odd and fractional exponents."""
+    a = np.array([0, 0, 0, -2, -2, -2, -1.5, 4, 4, np.inf], np.float32)
+    b = np.array([0, 2, -1, 3, 4, 0.5, -3, 0.5, -2, -1], np.float32)
+    with np.errstate(all="ignore"):
+        found = PAIRS["pow"](a, b)
+        wanted = np.power(a, b)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
