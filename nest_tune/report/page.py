@@ -50,6 +50,7 @@ def page(data: ReportData) -> str:
         "ms": _milliseconds,
         "change": _change,
         "breakable": _breakable,
+        "together": lambda text: text.replace(" %", "\u00a0%"),
     }
     compiled = data.compiled
     # Drawings escape what they are given themselves; nothing else is marked as safe.

@@ -24,12 +24,14 @@ from typing import Any
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.accuracy.score import Score
 from compiler_core.errors import NestTuneError
+from nest_tune.figures import figures
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.proposals.evidence import Evidence
 from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import Asked, SearchProblem
 from nest_tune.study.proposals.proposals import Moves, propose
 from nest_tune.study.proposals.screening import Prospects
+from nest_tune.study.request.goals import Limit
 from nest_tune.study.running.baseline import WORKER, measure_baseline, require_resources
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.classify import classify
@@ -322,8 +324,7 @@ class Engine:
             evidence = self._prospects.evidence(known)
         judged = {**metrics, **evidence.pessimistic}
         broken = [
-            f"{shown_name(limit.metric.value, self._metric)} "
-            f"{judged[limit.metric.value]:.6g} is not {limit.text}"
+            _breach(shown_name(limit.metric.value, self._metric), judged[limit.metric.value], limit)
             for limit in self._problem.limits
             if limit.excess(judged[limit.metric.value]) > 0
         ]
@@ -354,3 +355,8 @@ class Engine:
         self._sight.finished(number)
         self._storage.finish(self._study, finished)
         self._observer.finished(finished)
+
+
+def _breach(name: str, value: float, limit: Limit) -> str:
+    """A value that breaks a limit, as it is written everywhere, and told apart from the limit."""
+    return f"{name} {figures((value, limit.low, limit.high), name)[0]} is not {limit.text}"

@@ -201,9 +201,11 @@ def test_intervals_and_changes_are_on_the_cards(text: str, data: ReportData) -> 
     assert text.count(accuracy.interval) >= 2
     latency = next(tile for tile in data.tiles if tile.label == "latency, ms")
     assert latency.float_value
-    assert f"float model {latency.float_value}: {latency.float_change}" in Page(text).text
+    shown = Page(text).text.replace("\u00a0", " ")
+    assert f"float model {latency.float_value}: {latency.float_change}" in shown
     assert latency.float_change.endswith(" %")
-    assert f"default {latency.default}: {latency.change}" in Page(text).text
+    assert f"default {latency.default}: {latency.change}" in shown
+    assert f"{latency.change.removesuffix(' %')}\u00a0%</i>" in text  # a number keeps its unit
     assert accuracy.float_change.endswith(" points")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from compiler_core.errors import InputError, NestTuneError
+from nest_tune.figures import figure
 from nest_tune.records.database import RecordDatabase
 from nest_tune.runners.runner import Answer, Ending, Work
 from nest_tune.study.request.goals import Direction, Limit, Objective, TrialMetric
@@ -204,7 +205,8 @@ def test_limits_make_trials_infeasible_and_nothing_is_chosen(studies: Any) -> No
     limit = Limit(TrialMetric.LATENCY_MS, high=1e-6)
     result = studies.run(studies.settings(limits=(limit,), trials=9))
     assert {trial.outcome for trial in result.trials} == {Outcome.CONSTRAINTS}
-    assert "latency_ms" in result.trials[0].message
+    latency = figure(result.trials[0].metrics["latency_ms"], "latency_ms")
+    assert result.trials[0].message == f"latency_ms {latency} is not <= 1e-06"
     assert result.front == ()
     assert result.chosen() is None
 
