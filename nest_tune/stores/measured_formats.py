@@ -21,13 +21,10 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import choose, model_batch
 from compiler_core.precision.clock_timer import ClockTimer
 from compiler_core.precision.damage import DamageMeter
+from compiler_core.precision.judge import IsGood
 from compiler_core.precision.parts import run_values
 from compiler_core.precision.runtimes import RuntimeChoice, RuntimeTimer, with_runtime
-from compiler_core.precision.search import (
-    IsGood,
-    PrecisionChoice,
-    PrecisionSearch,
-)
+from compiler_core.precision.search import PrecisionChoice, PrecisionSearch
 from compiler_core.precision.table import (
     FormatCosts,
     PrecisionTable,

@@ -412,7 +412,7 @@ def test_offers_have_ever_less_noise_and_what_destroys_comes_last(known: Known) 
     offers = search.offers()
     assert len(offers) > 1
     assert len({tuple(sorted(offer.plan.places.items())) for offer in offers}) == len(offers)
-    meter = search._least_noise
+    meter = search._judge.least_noise
 
     def noise(
         places: Mapping[str, str], scheme: QuantizationScheme
@@ -420,7 +420,7 @@ def test_offers_have_ever_less_noise_and_what_destroys_comes_last(known: Known) 
         """As much as operators in formats of their own."""
         return (1.0 if len(places) > 2 else 0.01), meter(places, scheme)[1]
 
-    search._least_noise = noise  # type: ignore[method-assign]
+    search._judge.least_noise = noise  # type: ignore[method-assign]
     again = search.offers()
     assert [len(offer.plan.places) > 2 for offer in again] == sorted(
         len(offer.plan.places) > 2 for offer in again
@@ -438,7 +438,7 @@ def test_scales_are_found_in_the_way_that_suits_the_plan(known: Known) -> None:
     search = PrecisionSearch(
         model.graph, profile, timer, timer, lambda places, s: s == suits and len(places) <= 2
     )
-    meter = search._least_noise
+    meter = search._judge.least_noise
 
     def noise(
         places: Mapping[str, str], scheme: QuantizationScheme
@@ -447,7 +447,7 @@ def test_scales_are_found_in_the_way_that_suits_the_plan(known: Known) -> None:
         few = len(places) <= 2
         return (whole / 1e6 if few and scheme == suits else whole), rounded
 
-    search._least_noise = noise  # type: ignore[method-assign]
+    search._judge.least_noise = noise  # type: ignore[method-assign]
     found = search.choose()
     assert found.scheme == suits
     assert 0 < len(found.chosen.plan.places) <= 2
