@@ -25,7 +25,7 @@ _OF_SIGNALS = frozenset(
         "Resize",
     )
 )
-_TWO = 2
+_FOREIGN = 2
 """Axes in which tensors differ that have nothing to do with each other; one is sliced or joined."""
 _OF_TOKENS = frozenset(("MatMul", "Gemm", "Einsum", "LayerNormalization", "Attention"))
 
@@ -60,7 +60,7 @@ def _found(graph: Graph) -> Iterator[str]:
                 votes.setdefault(name, set()).add(node.op in _OF_SIGNALS)
         elif node.op not in VIEW_OPERATORS:
             for name in tensors[1:]:
-                if _differ(graph, name, tensors[0]) < _TWO:
+                if _differ(graph, name, tensors[0]) < _FOREIGN:
                     parent[root(name)] = root(tensors[0])
     joined: dict[str, set[bool]] = {}
     for name, own in votes.items():

@@ -18,19 +18,24 @@ _HAS_LAYER_NORMALIZATION = 17
 _AXES_ARE_INPUTS = 18
 """Of ReduceMean."""
 _INT32 = 6
-_THREE = 3
+_TOKENS_RANK = 3
+"""Of samples, steps, features."""
+_PARTS = 3
+"""Of attention: queries, keys, values."""
+_SUM = 3
+"""The output of normalizations that holds what was normalized."""
 
 
 def attention(s: Fused) -> bool:
     """Attention: one product makes queries, keys and values, in that order."""
     weight, bias, shape = s.held(1), s.held(2), s.shape(0)
-    if weight is None or shape is None or len(shape) != _THREE or weight.ndim != 2:
+    if weight is None or shape is None or len(shape) != _TOKENS_RANK or weight.ndim != 2:
         return False
     if (s.given(2) and bias is None) or s.given(4) or s.given(6) or any(s.node.outputs[1:]):
         return False
     sizes = s.node.attributes.get("qkv_hidden_sizes") or (weight.shape[1] // 3,) * 3
     ends = np.cumsum(sizes)
-    if len(sizes) != _THREE or ends[-1] != weight.shape[1] or s.node.attributes.get("do_rotary"):
+    if len(sizes) != _PARTS or ends[-1] != weight.shape[1] or s.node.attributes.get("do_rotary"):
         return False
     parts = []
     for name, end, size in zip(("q", "k", "v"), ends.tolist(), sizes, strict=True):
@@ -45,7 +50,7 @@ def attention(s: Fused) -> bool:
 def many_heads(s: Fused) -> bool:
     """MultiHeadAttention: queries, keys and values apart, a bias for all of them."""
     shapes, bias = [s.shape(position) for position in range(3)], s.held(3)
-    if any(shape is None or len(shape) != _THREE for shape in shapes):
+    if any(shape is None or len(shape) != _TOKENS_RANK for shape in shapes):
         return False
     if (s.given(3) and bias is None) or any(s.given(n) for n in range(6, 10)):
         return False
@@ -195,9 +200,9 @@ def skipped_root_mean_square(s: Fused) -> bool:
     total = s.add("Add", s.given(0), s.given(1))
     if s.given(3):
         total = s.add("Add", total, s.given(3))
-    if len(outputs) > _THREE and outputs[3]:
-        s.renamed(total, outputs[3])
-        total = outputs[3]
+    if len(outputs) > _SUM and outputs[_SUM]:
+        s.renamed(total, outputs[_SUM])
+        total = outputs[_SUM]
     return _normalized(s, total, s.given(2))
 
 
