@@ -233,6 +233,7 @@ def test_configurations_of_sources_are_points_of_their_studies_alone(tmp_path: P
     # Kernels that unpack tell such weights from those that stay packed.
     made = SourceBench(ground.subjects).candidate(ground.space.decode(point))
     config.write_text(made.configuration({task.name: task.kernels[-1] for task in made.tasks}))
+    assert made.tasks[0].shape == "1x8x8x1 -> 1x8x8x16"
     unpacks = any(task.kernels[-1].get("unpacked") for task in made.tasks)
     found = wished_point(ground, config=config)
     assert ground.space.decode(found)["quantization"] == ground.space.decode(point)["quantization"]

@@ -102,8 +102,8 @@ class CCandidate:
             legal = self._legal(self.network, operator)
             if operator.name in self._packed:
                 legal = tuple(kernel for kernel in legal if not kernel.unpacked)
-            ports = [self.network.values[n].shape for n in (*operator.inputs, operator.output)]
-            shape = " ".join("x".join(map(str, sizes)) for sizes in ports)
+            shape = ", ".join(map(self._sizes, operator.inputs))
+            shape += f" -> {self._sizes(operator.output)}"
             shape += f", {bits}-bit weights" if bits != 8 else ""
             wide = self.network.values[operator.output].type.dtype == "int16"
             shape += ", 16-bit activations" if wide else ""
@@ -116,6 +116,9 @@ class CCandidate:
             task = KernelTask(name, operator.output, operator.name, shape, kernels, searched)
             found[operator.output] = _Known(operator, single, task)
         return found
+
+    def _sizes(self, name: str) -> str:
+        return "x".join(map(str, self.network.values[name].shape))
 
     def _legal(self, network: Network, operator: Operator) -> tuple[KernelSchedule, ...]:
         library = bool(self._board.library)
