@@ -106,6 +106,7 @@ def _visit(nodes: Iterable[onnx.NodeProto]) -> None:
     for node in nodes:
         given = {item.name: item for item in node.attribute}
         if node.domain in ("", "ai.onnx"):
+            _refuse_gaps(node)
             if node.op_type == "Split" and "num_outputs" in given:
                 count = given["num_outputs"].i
                 if count != len(node.output):
@@ -124,6 +125,24 @@ def _visit(nodes: Iterable[onnx.NodeProto]) -> None:
         for item in node.attribute:
             for graph in (item.g, *item.graphs):
                 _visit(graph.node)
+
+
+def _refuse_gaps(node: onnx.NodeProto) -> None:
+    """Of a list of inputs none may be left out: the checker lets it pass, and onnxruntime reads
+    what is not there."""
+    if "" not in node.input or not onnx.defs.has(node.op_type):
+        return
+    formal = onnx.defs.get_schema(node.op_type).inputs
+    many = onnx.defs.OpSchema.FormalParameterOption.Variadic
+    if formal and formal[-1].option == many:
+        place = next(
+            (at for at in range(len(formal) - 1, len(node.input)) if not node.input[at]), -1
+        )
+        if place >= 0:
+            raise InputError(
+                f"node {node.name!r} ({node.op_type}): input {place} has no name; every one of "
+                f"{formal[-1].name!r} needs one"
+            )
 
 
 def refuse_endless_shapes(graph: Graph) -> None:

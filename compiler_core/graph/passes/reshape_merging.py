@@ -60,7 +60,7 @@ def _is_written(rewriter: Rewriter, node: Node, source: str, target: tuple[int, 
     if node.op != "Reshape" or node.inputs[0] != source or node.attributes:
         return False
     shape = rewriter.constant(node, 1)
-    return shape is not None and tuple(shape.tolist()) == target
+    return shape is not None and shape.ndim == 1 and tuple(shape.tolist()) == target
 
 
 def _moves_nothing(rewriter: Rewriter, node: Node) -> bool:

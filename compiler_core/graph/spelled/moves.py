@@ -84,11 +84,17 @@ def gathered_parts(s: Spelling) -> bool:
     leading = int(s.node.attributes.get("batch_dims", 0))
     flat = np.arange(prod(s.shape), dtype=np.int64).reshape(s.shape)
     chosen, depth = chosen.astype(np.int64), chosen.shape[-1]
-    if leading + depth > len(s.shape):
+    if leading + depth > len(s.shape) or not _within(chosen, s.shape[leading : leading + depth]):
         return False
     batch = np.indices((*chosen.shape[:leading], *(1 for _ in chosen.shape[leading:-1])))[:leading]
     places = flat[(*batch, *np.moveaxis(chosen, -1, 0))]
     return _taken(s, places)
+
+
+def _within(places: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
+    """Whether places, a coordinate per axis, are in a tensor; of others the runtime says it."""
+    sizes = np.array(shape, np.int64)
+    return bool(((places >= -sizes) & (places < sizes)).all())
 
 
 def scattered_elements(s: Spelling) -> bool:
@@ -105,7 +111,8 @@ def scattered_parts(s: Spelling) -> bool:
     chosen = s.work.constant(s.node, 1)
     if chosen is None or not chosen.ndim or s.text("reduction", "none") != "none":
         return False
-    if chosen.shape[-1] > len(s.shape):
+    depth = chosen.shape[-1]
+    if depth > len(s.shape) or not _within(chosen, s.shape[:depth]):
         return False
     flat = np.arange(prod(s.shape), dtype=np.int64).reshape(s.shape)
     return _put(s, flat[tuple(np.moveaxis(chosen.astype(np.int64), -1, 0))])
@@ -121,6 +128,8 @@ def reversed_sequences(s: Spelling) -> bool:
         return False
     flat = np.arange(prod(s.shape), dtype=np.int64).reshape(s.shape)
     moved = np.moveaxis(flat, (batch, time), (0, 1)).copy()
+    if lengths.size != len(moved):
+        return False
     for row, length in zip(moved, lengths.ravel().tolist(), strict=True):
         row[:length] = row[:length][::-1].copy()
     return _taken(s, np.moveaxis(moved, (0, 1), (batch, time)))

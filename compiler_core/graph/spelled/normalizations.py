@@ -21,6 +21,8 @@ def instance_normalization(s: Spelling) -> bool:
     if scale is None or bias is None or len(s.shape) < 3:
         return False
     samples, channels, *axes = s.shape
+    if scale.shape != (channels,) or bias.shape != (channels,):
+        return False  # the runtime says what is wrong
     size = prod(axes)
     epsilon = float(s.node.attributes.get("epsilon", 1e-5))
     flat = (samples, channels, size)

@@ -16,7 +16,7 @@ from math import frexp, isfinite
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.errors import InternalError
+from compiler_core.errors import InputError
 
 Ints = npt.NDArray[np.int64]
 
@@ -26,6 +26,9 @@ MOST_SHIFT, LEAST_SHIFT = 31, -31
 _LARGEST = (1 << 31) - 1
 _EXP_STEPS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
 """exp(-2**(k - 2)) in 31 fractional bits, k = 0 … 6."""
+
+
+_APART = "check the model's constants, or --precision float32 of nest-tune bundle"
 
 
 def quantized_factor(factor: float) -> tuple[int, int]:
@@ -38,16 +41,22 @@ def quantized_factor(factor: float) -> tuple[int, int]:
         ``(multiplier, shift)``; ``(0, 0)`` for what rounds to zero.
 
     Raises:
-        InternalError: It is negative, not finite, or ``2**31`` and more.
+        InputError: It is negative, not finite, or ``2**31`` and more.
     """
     if not isfinite(factor) or factor < 0:
-        raise InternalError(f"factor {factor} of a requantization is no finite number from 0 on")
+        raise InputError(
+            f"factor {factor} of a requantization is no finite number from 0 on", hint=_APART
+        )
     fraction, shift = frexp(factor)
     multiplier = int(np.rint(fraction * 2.0**31))
     if multiplier == 1 << 31:
         multiplier, shift = 1 << 30, shift + 1
     if shift > MOST_SHIFT:
-        raise InternalError(f"factor {factor} of a requantization is 2**{MOST_SHIFT} or more")
+        raise InputError(
+            f"factor {factor:.3g} of a requantization is 2**{MOST_SHIFT} or more: the ranges of "
+            "two tensors are too far apart",
+            hint=_APART,
+        )
     return (0, 0) if shift < LEAST_SHIFT else (multiplier, shift)
 
 

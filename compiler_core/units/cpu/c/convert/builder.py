@@ -260,7 +260,7 @@ def constant_type(array: Array, dtype: str = "int8") -> Type:
     if dtype == "int16":
         most = float(np.abs(array).max(initial=0))
         return int16_type(TensorRange(-most, most), Options())
-    low, high = float(min(array.min(), 0)), float(max(array.max(), 0))
+    low, high = float(array.min(initial=0)), float(array.max(initial=0))
     found = activation_type(TensorRange(low, high), Scales.ASYMMETRIC, Options().activation_range)
     if found.dtype == "uint8":
         return Type("int8", found.scale, found.zero_point - 128)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.errors import InternalError
+from compiler_core.errors import InputError
 from compiler_core.units.cpu.c.arithmetic.fixed_point import (
     divide_by_power,
     exp_negative,
@@ -54,7 +54,7 @@ def test_factor_is_near(factor: float) -> None:
 
 @pytest.mark.parametrize("factor", [-1.0, float("nan"), float("inf"), 2.0**31])
 def test_factor_is_refused(factor: float) -> None:
-    with pytest.raises(InternalError):
+    with pytest.raises(InputError, match="of a requantization"):
         quantized_factor(factor)
 
 
