@@ -26,9 +26,9 @@ from compiler_core.quantize.quality import OutputQuality, QualityMeter
 from compiler_core.quantize.scheme import CalibrationSize, QuantizationScheme, WeightRounding
 from compiler_core.quantize.unit_arithmetics import Computing
 
-_MARGIN = 3.0
-"""What may be lacking by ranges of fewer samples, in dB and percent of agreement: twice the noise
-that is allowed."""
+_MARGIN, _HALF_MARGIN = 3.0, 6.0
+"""What may be lacking by ranges of three quarters of the samples, in dB and percent of agreement:
+twice the noise that is allowed; and by ranges of half of them."""
 
 
 def reason_unseen(
@@ -80,8 +80,10 @@ def reason_unseen(
 
         unseen = [run for part in parts for run in part.runs]
         meter = QualityMeter(graph, choose(graph, samples, unseen), threads=threads)
-        reason = reason_by(measure_plan(_Parts(meter, parts), graph, assignment, by_parts))
-        if reason and reason_by(measure_plan(meter, graph, assignment, with_all)):
+        margin = margin_of(parts)
+        found = measure_plan(_Parts(meter, parts), graph, assignment, by_parts)
+        reason = reason_by(found, margin)
+        if reason and reason_by(measure_plan(meter, graph, assignment, with_all), margin):
             return ""  # more samples do not help
         return reason
     except InputError:
@@ -105,11 +107,16 @@ class _Parts:
         return self._meter.measure_parts([part for part in parts if part[1]])
 
 
-def reason_by(outputs: Sequence[OutputQuality]) -> str:
+def margin_of(parts: Sequence[Fold]) -> float:
+    """What may be lacking on parts of the samples."""
+    return _MARGIN if len(parts) > 1 else _HALF_MARGIN
+
+
+def reason_by(outputs: Sequence[OutputQuality], margin: float) -> str:
     """Why ranges of some samples are not good enough for others; nothing where they are, or nearly
     so."""
     lacking = max(map(shortfall, outputs), default=0.0)
-    return reason_against(outputs) if lacking > _MARGIN else ""
+    return reason_against(outputs) if lacking > margin else ""
 
 
 def warning_of(reason: str, samples: int) -> str:

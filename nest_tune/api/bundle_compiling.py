@@ -22,7 +22,7 @@ from compiler_core.quantize.good_enough import reason_against, worst
 from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.quality import OutputQuality, measured_runs, output_quality
-from compiler_core.quantize.unseen import reason_by, warning_of
+from compiler_core.quantize.unseen import margin_of, reason_by, warning_of
 from compiler_core.units.facets.bundles import (
     BundleReport,
     BundleRequest,
@@ -407,4 +407,4 @@ def _unseen(opened: OpenBundle, profile: Profile) -> str:
     if samples is None or not parts:
         return ""
     own = [(opened.with_ranges(part.ranges), choose(graph, samples, part.runs)) for part in parts]
-    return reason_by(_quality(graph, own))
+    return reason_by(_quality(graph, own), margin_of(parts))

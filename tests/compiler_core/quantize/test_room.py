@@ -8,6 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from compiler_core.compile.sources import load_model
+from compiler_core.quantize import folds as folds_module
 from compiler_core.quantize.apply import apply_profile, method_exponents
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
@@ -22,6 +23,7 @@ from compiler_core.quantize.scheme import (
     scheme_document,
 )
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.quantize.unseen import margin_of
 
 
 @pytest.fixture
@@ -121,3 +123,12 @@ def test_of_one_sample_nothing_is_held_out_and_of_many_the_second_half(graph) ->
     assert folds(graph, profile_model(graph, drawn(1))) == []
     (half,) = folds(graph, profile_model(graph, drawn(40)))
     assert half.runs == range(20, 40)
+
+
+def test_large_networks_are_tried_on_half_with_a_wider_margin(graph, monkeypatch) -> None:
+    profile = profile_model(graph, drawn(8))
+    assert margin_of(folds(graph, profile)) == 3.0
+    monkeypatch.setattr(folds_module, "_MOST_WORK", 1)
+    parts = folds(graph, profile)
+    assert [part.runs for part in parts] == [range(4, 8)]
+    assert margin_of(parts) == 6.0
