@@ -106,7 +106,12 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
     from nest_tune.study.store.selection import decisions_of
     from nest_tune.study.trial import Outcome, outcomes_text
     from nest_tune.study.views.decisions import decisions_text
-    from nest_tune.study.views.documents import front_with, goals_text, limits_text
+    from nest_tune.study.views.documents import (
+        front_with,
+        goals_text,
+        instead_lines,
+        limits_text,
+    )
 
     out = console()
     ended = "" if result.ended is None else f"; {result.ended.sentence}"
@@ -155,6 +160,8 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
         f"nest-tune study show {result.study.word}:{chosen.number}",
     )
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)
+    for line in instead_lines(result, chosen):
+        out.print(line, soft_wrap=True)
     _print_gains(result, chosen)
     if package is not None:
         out.print(f"package: {_near(Path(package))}")

@@ -68,6 +68,18 @@ def preferred(
     return best
 
 
+def stands_for(
+    chosen: OuterTrial, front: Sequence[OuterTrial], objectives: Sequence[Objective]
+) -> OuterTrial | None:
+    """The trial of the front whose place the chosen one has taken; ``None`` where it is on the
+    front itself, or nobody's witness speaks for it."""
+    if any(trial.number == chosen.number for trial in front):
+        return None
+    costs = [goal for goal in objectives if not goal.metric.needs_evaluation]
+    equal = [trial for trial in front if costs and _are_equal(trial, chosen, costs)]
+    return next((trial for trial in equal if _is_more_faithful(chosen, trial)), None)
+
+
 def _comes_first(one: OuterTrial, other: OuterTrial, costs: Sequence[Objective]) -> bool:
     """Of trials that repeats by the clock do not tell apart, and the witnesses neither."""
     if not other.intervals.keys() & {goal.metric.value for goal in costs}:

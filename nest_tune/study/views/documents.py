@@ -7,8 +7,9 @@ from typing import Any
 
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.units.names import CPU
-from nest_tune.figures import figure
+from nest_tune.figures import figure, figures
 from nest_tune.runners.runner import RUNNERS
+from nest_tune.study.choice.chance import stands_for
 from nest_tune.study.choice.gains import (
     changes_percent,
     doubts_of,
@@ -98,6 +99,7 @@ def result_document(
         "notes": [
             *notes_of(chosen, default, result.settings.objectives),
             *overdue_lines(result),
+            *(instead_lines(result, chosen) if chosen is not None else ()),
         ],
         "chosen_before": None if result.before is None else result.before.number,
         "outcomes": outcome_counts(result.trials),
@@ -119,6 +121,24 @@ def front_with(result: StudyResult, chosen: OuterTrial | None) -> list[OuterTria
     if chosen is not None and all(trial.number != chosen.number for trial in found):
         found.append(chosen)
     return found
+
+
+def instead_lines(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
+    """Why a trial is chosen that another one of the front seems to beat."""
+    other = stands_for(chosen, result.front, result.settings.objectives)
+    if other is None:
+        return ()
+    names = [name for name in ("agreement", "sqnr_db") if name in other.fidelity]
+    words = {"agreement": "agreement", "sqnr_db": "SQNR in dB"}
+    pairs = [
+        (words[name], *figures((chosen.fidelity[name], other.fidelity[name]), name))
+        for name in names
+    ]
+    nearer = ", ".join(f"{word} {mine} for {theirs}" for word, mine, theirs in pairs)
+    return (
+        f"in the place of trial {other.number}, which costs the same: their accuracies differ "
+        f"within chance, and trial {chosen.number} is nearer to the float model ({nearer})",
+    )
 
 
 def overdue_lines(result: StudyResult) -> tuple[str, ...]:

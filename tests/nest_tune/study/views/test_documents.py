@@ -12,6 +12,7 @@ from nest_tune.study.trial import Outcome
 from nest_tune.study.views.documents import (
     changed_choice,
     earlier_times,
+    instead_lines,
     overdue_lines,
     result_document,
 )
@@ -43,6 +44,20 @@ def test_a_choice_with_the_same_figures_is_no_change_of_them() -> None:
         "before this run trial 1 was chosen, whose figures are the same; trial 2"
     )
     assert "%" not in line
+
+
+def test_a_choice_that_the_front_seems_to_beat_is_explained() -> None:
+    even = study("s", [(4.0, 0.9), (2.0, 0.61), (2.0, 0.6)])
+    lucky, faithful = (
+        replace(trial, fidelity={"agreement": share, "sqnr_db": noise})
+        for trial, share, noise in zip(even.trials[1:], (0.98, 0.99), (21.04, 24.1), strict=True)
+    )
+    told = replace(even, trials=(even.trials[0], lucky, faithful), front=(even.trials[0], lucky))
+    (line,) = instead_lines(told, faithful)
+    assert line.startswith("in the place of trial 1, which costs the same: their accuracies differ")
+    assert line.endswith("(agreement 0.9900 for 0.9800, SQNR in dB 24.1 for 21.0)")
+    assert line in result_document(told, faithful, None)["notes"]
+    assert instead_lines(told, lucky) == ()
 
 
 def test_trials_that_were_given_up_are_told_with_what_grants_more() -> None:
