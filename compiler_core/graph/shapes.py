@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -272,3 +272,10 @@ def read_type(value: onnx.ValueInfoProto) -> TensorType | None:
         dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in dims
     )
     return TensorType(dtype, shape)
+
+
+def spreads_over(shape: Sequence[int], over: Sequence[int]) -> bool:
+    """Whether a tensor of ``shape`` is repeated to ``over`` by the standard's rule, as it is."""
+    return len(shape) <= len(over) and all(
+        size in (1, whole) for size, whole in zip(reversed(shape), reversed(over), strict=False)
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from compiler_core.graph.passes.batch_norm import batch_norm_affine
+from compiler_core.graph.shapes import spreads_over
 from compiler_core.graph.spelled.reductions import over
 from compiler_core.graph.spelled.spelling import Spelling
 
@@ -91,6 +92,8 @@ def layer_normalization(s: Spelling) -> bool:
     measured = [name for name in s.node.outputs[1:] if name]
     if scale is None or bias is None or (axis == len(s.shape) - 1 and not measured):
         return False
+    if not all(spreads_over(array.shape, s.shape[axis:]) for array in (scale, bias)):
+        return False  # the runtime says what is wrong
     factors = [
         s.constant(what, np.broadcast_to(array, s.shape[axis:]).reshape(-1))
         for what, array in (("scale", scale), ("bias", bias))

@@ -44,6 +44,8 @@ def ones(*shape: int) -> np.ndarray:
     [
         ("InstanceNormalization", [1, 3, 6, 6], [ones(1, 3, 2), ones(3)], {}),
         ("InstanceNormalization", [1, 3, 6, 6], [ones(3), ones(0)], {}),
+        ("LayerNormalization", [1, 4, 12, 2], [ones(12), ones(12)], {"axis": 1}),
+        ("LayerNormalization", [1, 4, 12], [ones(2, 4, 12), ones(12)], {"axis": 1}),
         ("ScatterND", ["b", 12], [np.array([2, -2]), ones(12)], {}),
         ("ScatterND", [2, 3], [np.array([[5]]), ones(1, 3)], {}),
         ("GatherND", [2, 3], [np.array([[7]])], {}),

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from compiler_core.graph.ir import Node
+from compiler_core.graph.shapes import spreads_over
 from compiler_core.graph.windows import window_of
 from compiler_core.units.cpu.c.arithmetic.fixed_point import quantized_factor
 from compiler_core.units.cpu.c.arithmetic.pointwise import (
@@ -313,6 +314,9 @@ def normalization(sources: TensorReader, node: Node, *, is_float: bool) -> None:
         if has_bias
         else np.zeros(1, np.float32)
     )
+    for array in (scale, bias):
+        if not spreads_over(array.shape, shape[axis:]):
+            raise Refusal(f"numbers of shape {list(array.shape)} do not fit its axes")
     gamma, beta = (
         np.broadcast_to(array, shape[axis:]).reshape(count).astype(np.float32)
         for array in (scale, bias)
