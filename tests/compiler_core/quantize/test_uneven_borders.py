@@ -128,5 +128,5 @@ def test_the_default_takes_it_and_says_why_sums_stay(tmp_path) -> None:
     made = nest_tune.compile(path, "vta", tmp_path / "package", calibration={"x": samples})
     assert made.macs_share_npu > 0.99
     assert made.quality.sqnr_db > 10
-    assert any(cause.reason == UNEVEN for cause in made.cpu_causes)
+    assert UNEVEN.rstrip(".") in [cause.reason for cause in made.cpu_causes]
     assert nest_tune.run(tmp_path / "package", {"x": samples[:2]}, check=True).bit_exact

@@ -95,5 +95,5 @@ def test_what_does_not_fit_says_demand_and_bound(repository: Path, tmp_path: Pat
     result = bundle(repository, tmp_path / "board", "--target", str(small))
     error = result.exception
     assert getattr(error, "exit_code", None) == 3
-    assert "2048 are there" in str(error)
+    assert "2,048 are there" in str(error)
     assert not (tmp_path / "board").exists()
