@@ -21,7 +21,7 @@ _LEAST = 4
 
 _SECRET_NAME = re.compile(
     r"passw(or)?d|passphrase|passwort|\bpass\b|pwd|secret|token|credential|api_?key|access_?key"
-    r"|(client|server|private|signing|encryption)_?key|\bdsn\b|odbc",
+    r"|(client|server|private|signing|encryption)_?key|\bdsn\b|odbc|^(auth|jwt|key|sig|signature)$",
     re.IGNORECASE,
 )
 _URL = re.compile(r"(://[^\s/:@'\"]*):(?!\d+/)[^\s'\"]*@")

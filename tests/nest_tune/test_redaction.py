@@ -72,11 +72,15 @@ def test_logs_and_their_tracebacks_are_filtered() -> None:
     assert "ValueError" in text
 
 
-@pytest.mark.parametrize("name", ["password", "sslpassword", "passwd", "token", "api_key", "DSN"])
+@pytest.mark.parametrize(
+    "name", ["password", "sslpassword", "passwd", "token", "api_key", "DSN", "auth", "key"]
+)
 def test_parameters_with_secrets_are_known_by_name(name: str) -> None:
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["user", "host", "sslmode", "sslkey", "passfile", "keepalives"])
+@pytest.mark.parametrize(
+    "name", ["user", "host", "sslmode", "sslkey", "passfile", "keepalives", "keyspace", "author"]
+)
 def test_other_parameters_are_none(name: str) -> None:
     assert not is_secret_name(name)

@@ -44,8 +44,8 @@ def check_units(limits: Sequence[Limit], metric: str, target: str = "") -> None:
         target: Of the study, as it was given.
 
     Raises:
-        InputError: A bound in dB for a metric that is a share or the other way round, or a drop of
-            1 or more without a unit, which may mean percent.
+        InputError: A bound in dB for a metric that is a share or the other way round, one of more
+            than 100 %, or a drop of 1 or more without a unit, which may mean percent.
     """
     if is_own(metric):
         return
@@ -72,6 +72,8 @@ def check_units(limits: Sequence[Limit], metric: str, target: str = "") -> None:
                 f"{name}: metric {metric} is a share, and its limits are none of dB",
                 hint="--max-accuracy-drop 1%, or --metric sqnr_db",
             )
+        if limit.unit == "%" and any(bound > 1 for bound in bounds):
+            raise InputError(f"{name}: it is a share, and no share is more than 100 %")
         if not limit.unit and any(bound >= 1 if is_drop else bound > 1 for bound in bounds):
             raise InputError(
                 f"{name} is ambiguous: it may mean percent, or all of them",

@@ -129,6 +129,8 @@ def test_a_drop_without_a_unit_is_ambiguous_from_1_on(metric: str, bound: str, w
         ("top1", "1dB", "none of dB"),
         ("agreement", "0.5dB", "none of dB"),
         (None, "1", "ambiguous"),
+        ("top1", "101%", "more than 100 %"),
+        (None, "250%", "more than 100 %"),
     ],
 )
 def test_limits_have_the_unit_of_the_metric(
