@@ -8,7 +8,7 @@ is found on which a convolution or product has written its features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,29 +83,35 @@ class OutputOrigin:
 
 def trace(graph: Graph, output: str) -> OutputOrigin:
     """Follows ``output`` back."""
-    return _traced(graph, output, {})
-
-
-def _traced(graph: Graph, output: str, whole: dict[str, bool]) -> OutputOrigin:
-    """The same, with what is known to be whole numbers, or not."""
-    walk = _Walk(graph, output)
-    while walk.step():
-        pass
+    walk = _walked(graph, output)
     found = walk.origin()
-    whole[output] = found.whole  # until it is known: a tensor may be met again on the way
-    if found.whole and not all(_is_whole(graph, name, whole) for name in walk.beside):
+    if found.whole and not _are_whole(graph, walk.beside):
         found = replace(found, whole=False, ranked=None, classes=None)
-        whole[output] = False
     if not walk.normalized:
         return found
-    scores = _traced(graph, walk.normalized, whole)
+    scores = trace(graph, walk.normalized)
     return replace(found, way=found.way | scores.way, ends_at=scores.ends_at)
 
 
-def _is_whole(graph: Graph, tensor: str, whole: dict[str, bool]) -> bool:
-    if tensor not in whole:
-        _traced(graph, tensor, whole)
-    return whole[tensor]
+def _walked(graph: Graph, output: str) -> _Walk:
+    walk = _Walk(graph, output)
+    while walk.step():
+        pass
+    return walk
+
+
+def _are_whole(graph: Graph, tensors: Sequence[str]) -> bool:
+    """Whether all of these, and what is added to them or joined with them on their way, are whole
+    numbers."""
+    waiting, seen = list(tensors), set(tensors)
+    while waiting:
+        walk = _walked(graph, waiting.pop())
+        if not walk.origin().whole:
+            return False
+        fresh = [name for name in walk.beside if name not in seen]
+        waiting += fresh
+        seen.update(fresh)
+    return True
 
 
 @dataclass
@@ -120,7 +126,7 @@ class _Walk:
     joined: set[int | None] = field(default_factory=set)
     cut: set[int | None] = field(default_factory=set)
     varying: set[int | None] = field(default_factory=set)
-    beside: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)  # added or joined on the way
 
     def __post_init__(self) -> None:
         self.axes = list(range(len(self.shape(self.tensor) or ())))
@@ -251,9 +257,10 @@ def _arithmetic(walk: _Walk, node: Node) -> bool:
                 for axis, size in enumerate(constant.shape)
                 if size > 1 and axis + shift >= 0
             }
-    walk.beside += [name for name in inputs if name not in walk.graph.constants]
-    for name in inputs:
-        if name not in walk.graph.constants and walk.shape(name) == after:
+    computed = [name for name in inputs if name not in walk.graph.constants]
+    for name in computed:
+        if walk.shape(name) == after:
+            walk.beside += [other for other in computed if other != name]
             return walk.go(name, walk.axes)
     return False
 
@@ -315,9 +322,10 @@ def _reduce(walk: _Walk, node: Node) -> bool:
 def _concat(walk: _Walk, node: Node) -> bool:
     axis = int(node.attributes.get("axis", 0))
     walk.joined.add(walk.axes[axis])
-    walk.beside += [name for name in node.inputs if name not in walk.graph.constants]
-    for name in node.inputs:
-        if name not in walk.graph.constants and walk.graph.producer(name) is not None:
+    computed = [name for name in node.inputs if name not in walk.graph.constants]
+    for name in computed:
+        if walk.graph.producer(name) is not None:
+            walk.beside += [other for other in computed if other != name]
             return walk.go(name, walk.axes)
     return False
 

@@ -198,6 +198,20 @@ def test_counts_beside_counts_are_whole_numbers(judged: Judged) -> None:
     assert only(found).kind is Kind.INTEGERS
 
 
+@pytest.mark.parametrize("last_is_real", [True, False])
+def test_many_counts_are_added(judged: Judged, last_is_real: bool) -> None:
+    """More of them than calls may lie within one another."""
+    nodes = [CONV, node("Greater", "c h", "above"), node("Cast", "above", "s0", to=1)]
+    for number in range(600):
+        nodes.append(node("Less", f"c l{number % 2}", f"b{number}"))
+        nodes.append(node("Cast", f"b{number}", f"f{number}", to=1))
+        nodes.append(node("Add", f"f{number} s{number}", f"s{number + 1}"))
+    nodes.append(node("Add", f"s600 {'c' if last_is_real else 's0'}", "y"))
+    ends = {name: np.float32(value) for name, value in (("h", 1), ("l0", -1), ("l1", 0.5))}
+    found = judged(nodes, {"y": "f"}, w=weights(5, 3, 3, 3), **ends)
+    assert (only(found).kind is Kind.INTEGERS) != last_is_real
+
+
 def test_top_k(judged: Judged) -> None:
     nodes = [*POOLED, node("Gemm", "f v", "g"), node("TopK", "g k", "values places")]
     outputs = {"values": "f", "places": "i"}
