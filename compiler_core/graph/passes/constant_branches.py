@@ -68,7 +68,7 @@ def _write_out(rewriter: Rewriter, node: Node, branch: onnx.GraphProto) -> None:
         named[name] = rewriter.add_constant(f"{node.name}/{name}", array)
     for name in written:
         named[name] = outside.get(name) or rewriter.fresh(f"{node.name}/{name}")
-    nodes = inner_nodes(rewriter, node.name, protos, named)
+    nodes = inner_nodes(rewriter, node.name, protos, named, set())
     for number, (inner, outer) in enumerate(zip(results, node.outputs, strict=False)):
         if outer and named.get(inner) != outer:
             name = rewriter.fresh_node(f"{node.name}/result{number}")
@@ -99,7 +99,11 @@ def inner_constants(
 
 
 def inner_nodes(
-    rewriter: Rewriter, label: str, protos: list[onnx.NodeProto], named: Mapping[str, str]
+    rewriter: Rewriter,
+    label: str,
+    protos: list[onnx.NodeProto],
+    named: Mapping[str, str],
+    taken: set[str],
 ) -> list[Node]:
     """The nodes of a graph within a node, under the names that its tensors have outside.
 
@@ -108,9 +112,9 @@ def inner_nodes(
         label: Before their own names.
         protos: The nodes.
         named: Name outside by name inside; what is not in it is called the same.
+        taken: Names of nodes that are to be put into the graph, which takes those of these, too.
     """
     found: list[Node] = []
-    taken: set[str] = set()
     for number, proto in enumerate(protos):
         attributes, opaque = read_attributes(proto.attribute)
         name = f"{label}/{proto.name or number}"

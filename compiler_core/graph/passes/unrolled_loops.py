@@ -156,6 +156,7 @@ class _Unrolling:
     def __init__(self, rewriter: Rewriter, node: Node, loop: _Loop) -> None:
         self._rewriter, self._node, self._loop = rewriter, node, loop
         self._nodes: list[Node] = []
+        self._taken: set[str] = set()
 
     def write(self) -> None:
         """Puts them into the place of the loop."""
@@ -172,7 +173,7 @@ class _Unrolling:
             for proto in protos:
                 for name in filter(None, proto.output):
                     named[name] = self._rewriter.fresh(f"{label}/{name}")
-            self._nodes += inner_nodes(self._rewriter, label, protos, named)
+            self._nodes += inner_nodes(self._rewriter, label, protos, named, self._taken)
             states = [named.get(name, name) for name in loop.results]
             for name, found in rows.items():
                 found.append(named.get(name, name))
@@ -215,8 +216,8 @@ class _Unrolling:
         name = f"{self._node.name}/{label}"
         result = output or self._rewriter.fresh(name)
         fresh = self._rewriter.fresh_node(name)
-        taken = {node.name for node in self._nodes}
-        while fresh in taken:
+        while fresh in self._taken:
             fresh += "_"
+        self._taken.add(fresh)
         self._nodes.append(Node(fresh, op, tuple(inputs), (result,), attributes))
         return result

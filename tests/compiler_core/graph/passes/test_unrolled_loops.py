@@ -123,13 +123,18 @@ def test_loops_of_many_nodes_stay() -> None:
     assert UnrolledLoops(most_nodes=100).apply(whole) is not whole
 
 
-def scan_model(axes: tuple[int, int], ways: tuple[int, int], out: tuple[int, int]) -> Graph:
-    """Running sums of the products of two sequences' parts."""
+def scan_model(
+    axes: tuple[int, int],
+    ways: tuple[int, int],
+    out: tuple[int, int],
+    names: tuple[str, str, str] = ("", "", ""),
+) -> Graph:
+    """Running sums of the products of two sequences' parts; ``names`` are those of the nodes."""
     body = helper.make_graph(
         [
-            helper.make_node("Mul", ["p", "q"], ["product"]),
-            helper.make_node("Add", ["state", "product"], ["next"]),
-            helper.make_node("Identity", ["next"], ["row"]),
+            helper.make_node("Mul", ["p", "q"], ["product"], name=names[0]),
+            helper.make_node("Add", ["state", "product"], ["next"], name=names[1]),
+            helper.make_node("Identity", ["next"], ["row"], name=names[2]),
         ],
         "body",
         [info(name, FLOAT, [4]) for name in ("state", "p", "q")],
@@ -209,6 +214,15 @@ def nested(outer_times: int, inner_times: int) -> Graph:
     )
     opsets = [helper.make_opsetid("", 17)]
     return import_model(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+
+
+def test_nodes_may_be_called_as_what_they_read() -> None:
+    whole = scan_model((0, 0), (0, 0), (0, 0), names=("p", "q", "row"))
+    parts = simplify(whole)
+    names = [node.name for node in parts.nodes]
+    assert len(names) == len(set(names))
+    ones = {name: np.ones(whole.types[name].shape, np.float32) for name in whole.inputs}
+    same(whole, parts, **ones)
 
 
 def test_a_loop_within_a_loop() -> None:
