@@ -22,7 +22,7 @@ from compiler_core.quantize.behind_selections import measure_plan
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.good_enough import excess, is_ruin, reason_against, shortfall, worst
 from compiler_core.quantize.ir import QuantizedGraph
-from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
+from compiler_core.quantize.ladder_record import TAKEN, Ladder, Quality, Rung
 from compiler_core.quantize.left_in_float import float_sets, quantizing_work
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import OutputQuality, QualityMeter
@@ -73,7 +73,6 @@ GPTQ_SPLIT = "GPTQ and split inputs"
 has them, with weights rounded by GPTQ."""
 ROOM = "room for unseen values"
 """No rung of its own: what is good enough on few samples gets it where that leaves it so."""
-TAKEN = "taken"
 _FEW = 16
 """Below so many, samples are few: one of nine others exceeds what eight have shown."""
 _MOST_EXCESS = 0.5

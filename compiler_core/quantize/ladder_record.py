@@ -28,6 +28,10 @@ class Quality:
     agreement: float | None = None
 
 
+TAKEN = "taken"
+"""Outcome of a rung that was."""
+
+
 @dataclass(frozen=True)
 class Rung:
     """A scheme of the ladder that was looked at.

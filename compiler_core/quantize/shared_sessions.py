@@ -120,8 +120,8 @@ def _key(operator: IntegerOperator) -> Hashable:
     return type(operator), tuple(map(_value, values))
 
 
-def _value(value: Any) -> Hashable:
+def _value(value: Hashable) -> Hashable:
     if not isinstance(value, np.ndarray):
-        return value if not isinstance(value, list) else tuple(value)
+        return value
     digest = blake2b(value.tobytes(), digest_size=16).digest()
     return value.dtype.str, value.shape, digest

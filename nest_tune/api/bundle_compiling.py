@@ -19,7 +19,7 @@ from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.package.fresh import FreshFolder
 from compiler_core.quantize.folds import folds
 from compiler_core.quantize.good_enough import reason_against, worst
-from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
+from compiler_core.quantize.ladder_record import TAKEN, Ladder, Quality, Rung
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.quality import OutputQuality, measured_runs, output_quality
 from compiler_core.quantize.unseen import margin_of, reason_by, warning_of
@@ -206,15 +206,18 @@ def _climbed(
             seen[rung.name] = Rung(error.message)
             continue
         tried[rung.name] = found
-        seen[rung.name] = Rung(found.reason or "taken", worst(found.found))
+        seen[rung.name] = Rung(found.reason or TAKEN, worst(found.found))
         if not found.reason:
             break
         progress(f"{rung.name} is not good enough: {found.reason}")
     taken = max(tried, key=lambda n: (not tried[n].reason, _sqnr_db(tried[n])), default="")
     made = tried.get(taken)
-    if made is None or made.reason or made.request.tune:
-        last = request if made is None else made.request
-        made = _written(bundles, last, data, only_good=False)
+    if made is None:
+        made = _written(bundles, request, data, only_good=False)
+    elif made.reason or made.request.tune:
+        # What was found holds: kernels are chosen by what they cost and give the same bits.
+        again = _written(bundles, made.request, None, only_good=False)
+        made = replace(made, report=again.report)
     with_data = profile if made.request.precision == "int8" else None
     opened = bundles.open(request.folder)
     warnings = _warnings(opened, made, with_data)
@@ -222,7 +225,7 @@ def _climbed(
     if not tried:
         return result
     if made.reason:
-        seen[taken] = replace(seen[taken], outcome="taken: no rung is good enough")
+        seen[taken] = replace(seen[taken], outcome=f"{TAKEN}: no rung is good enough")
     first = tried[rungs[0].name]
     left = None if taken == rungs[0].name else first.report.flash_bytes
     return replace(result, ladder=Ladder(taken, not made.reason, seen), first_flash_bytes=left)

@@ -22,7 +22,7 @@ from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.good_enough import worst
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.ladder import FIRST, FLOAT, RUNGS
-from compiler_core.quantize.ladder_record import Quality
+from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import QualityMeter
 from compiler_core.quantize.rebuild import apply_exponents
@@ -218,6 +218,12 @@ def float_share(graph: Graph, scheme: QuantizationScheme) -> float:
     macs = layer_macs(graph)
     kept = sum(macs.get(name, 0) for name in float_layers(graph, scheme))
     return kept / max(1, sum(macs.values()))
+
+
+def rung_text(ladder: Ladder) -> str:
+    """Which default was taken."""
+    number = 1 + list(ladder.rungs).index(ladder.taken)
+    return f"{ladder.taken}, rung {number} of the default's ladder"
 
 
 def quality_text(quality: Quality | None) -> str:

@@ -137,8 +137,9 @@ def _print_compiled(made: BundleCompilation) -> None:
 
 
 def _rung(made: BundleCompilation, ladder: Ladder) -> str:
-    number = 1 + list(ladder.rungs).index(ladder.taken)
-    text = f"{ladder.taken}, rung {number} of the default's ladder"
+    from nest_tune.api.quantizing import rung_text
+
+    text = rung_text(ladder)
     if made.first_flash_bytes is None or made.report.flash_bytes is None:
         return text
     return f"{text}; flash {made.first_flash_bytes:,} to {made.report.flash_bytes:,} bytes"

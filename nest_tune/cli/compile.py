@@ -328,15 +328,15 @@ def _print_causes(compiled: Compilation) -> None:
 
 
 def _print_quality(compiled: Compilation) -> None:
-    from compiler_core.quantize.ladder import ROOM, TAKEN
-    from nest_tune.api.quantizing import quality_text
+    from compiler_core.quantize.ladder import ROOM
+    from compiler_core.quantize.ladder_record import TAKEN
+    from nest_tune.api.quantizing import quality_text, rung_text
 
     out, ladder = console(), compiled.ladder
     if compiled.quality is not None:
         out.print(f"quality    {quality_text(compiled.quality)}", markup=False, soft_wrap=True)
     if ladder is not None:
-        number = 1 + list(ladder.rungs).index(ladder.taken)
-        text = f"{ladder.taken}, rung {number} of the default's ladder"
+        text = rung_text(ladder)
         if ROOM in ladder.rungs and ladder.rungs[ROOM].outcome == TAKEN:
             text += f", with {ROOM}"
         if ladder.latency_ms is not None and ladder.first_latency_ms:

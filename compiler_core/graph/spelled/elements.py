@@ -11,7 +11,7 @@ from compiler_core.graph.passes.identities import is_inference
 from compiler_core.graph.spelled.spelling import Spelling
 
 _FLOAT, _BOOL = 1, 9
-_LARGE = 1e30
+LARGE = 1e30
 """Of what stands for an infinity in sources."""
 _LARGEST = np.finfo(np.float32).max
 
@@ -208,7 +208,7 @@ def infinite(s: Spelling) -> bool:
     array = s.work.constants[inputs[held[0]]]
     for end, op in ((-np.inf, "LessOrEqual"), (np.inf, "GreaterOrEqual")):
         if array.dtype == np.float32 and (array == end).all():
-            beyond = s.constant("beyond", np.float32(np.sign(end) * _LARGE))
+            beyond = s.constant("beyond", np.float32(np.sign(end) * LARGE))
             s.add(op, [inputs[1 - held[0]], beyond], result, dtype="bool")
             return s.end()
     return False

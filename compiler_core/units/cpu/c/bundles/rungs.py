@@ -7,9 +7,8 @@ of the small ones is nothing. In float32 up to the first layer with weights, eac
 from __future__ import annotations
 
 from compiler_core.graph.ir import Graph
+from compiler_core.units.cpu.c.convert.sources import WEIGHTED_OPS
 from compiler_core.units.facets.bundles import BundleRung
-
-_WEIGHTED = ("Conv", "ConvTranspose", "Dense", "Gemm", "MatMul")
 
 
 def rungs(graph: Graph) -> tuple[BundleRung, ...]:
@@ -30,7 +29,7 @@ def _with_weights(graph: Graph) -> tuple[str, ...]:
     return tuple(
         node.name
         for node in graph.nodes
-        if node.op in _WEIGHTED and node.inputs[1] in graph.constants
+        if node.op in WEIGHTED_OPS and node.inputs[1] in graph.constants
     )
 
 

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from compiler_core.graph.ir import Node
+from compiler_core.graph.spelled.elements import LARGE
 from compiler_core.units.cpu.c.convert.builder import (
     Axes,
     PlacedValue,
@@ -230,10 +231,9 @@ def _bounded(array: Array) -> Array:
         return array
     if np.isnan(array).any():
         raise Refusal("a constant is not a number")
-    return np.clip(array, -_LARGE, _LARGE)
+    return np.clip(array, -LARGE, LARGE)
 
 
-_LARGE = 1e30
 _NOTHING = 8.0
 """A power of e that is less than a step of what an integer Softmax gives."""
 
