@@ -36,10 +36,11 @@ def vector_regressor(s: Spelling) -> bool:
     if s.text("post_transform", "NONE") != "NONE" or len(s.shape) != 2 or not factors.size:
         return False
     if count:
-        kernels = _kernels(s, count)
-        if kernels is None or factors.size != count:
+        if factors.size != count:
             return False
-        total = _decided(s, kernels, factors.reshape(-1, 1), shift)
+        total = _decisions(s, factors.reshape(-1, 1), shift)
+        if total is None:
+            return False
     elif s.text("kernel_type", "LINEAR") == "LINEAR" and factors.size == s.shape[1]:
         total = _decided(s, s.node.inputs[0], factors.reshape(-1, 1), shift)
     else:
@@ -68,11 +69,10 @@ def vector_classifier(s: Spelling) -> bool:
     shift = np.asarray(known.get("rho", ()), np.float64)
     if factors.size != (classes - 1) * sum(sizes) or shift.size != len(pairs):
         return False
-    kernels = _kernels(s, sum(sizes))
-    if kernels is None:
-        return False
     matrix = _of_pairs(factors.reshape(classes - 1, -1), sizes, pairs)
-    decisions = _decided(s, kernels, matrix, shift)
+    decisions = _decisions(s, matrix, shift)
+    if decisions is None:
+        return False
     shape = (rows, len(pairs))
     scores = decisions
     if classes == 2:
@@ -87,25 +87,32 @@ def vector_classifier(s: Spelling) -> bool:
     return s.end_as(names)
 
 
-def _kernels(s: Spelling, count: int) -> str | None:
-    """``[N, V]`` of the kernel of each sample and support vector."""
+def _decisions(s: Spelling, matrix: Floats, shift: Floats) -> str | None:
+    """Kernels of each sample and support vector, ``[N, V]``, times ``matrix`` ``[V, P]``, and a
+    shift; ``None`` where there is no such kernel.
+
+    Of linear kernels the two products are one: their sums may be many times what is left of them.
+    """
     vectors = np.asarray(s.node.attributes.get("support_vectors", ()), np.float64)
+    count, rows = len(matrix), s.shape[0]
     if vectors.size != count * s.shape[1]:
         return None
     vectors = vectors.reshape(count, s.shape[1])
     known = [float(value) for value in s.node.attributes.get("kernel_params", (0.0, 0.0, 0.0))]
     gamma, offset, degree = (*known, 0.0, 0.0, 0.0)[:3]
-    kind, x, shape = s.text("kernel_type", "LINEAR"), s.node.inputs[0], (s.shape[0], count)
+    kind, x, shape = s.text("kernel_type", "LINEAR"), s.node.inputs[0], (rows, count)
     if kind == "LINEAR":
-        return _decided(s, x, vectors.T, np.zeros(count))
+        return _decided(s, x, vectors.T @ matrix, shift)
     if kind == "RBF":
-        return _radial(s, vectors, gamma)
-    sums = _decided(s, x, gamma * vectors.T, np.full(count, offset))
+        return _decided(s, _radial(s, vectors, gamma), matrix, shift)
     if kind == "SIGMOID":
-        return s.add("Tanh", [sums], shape)
-    if kind == "POLY" and degree == int(degree) and degree >= 1:
-        return s.add("Pow", [sums, s.constant("degree", np.float32(degree))], shape)
-    return None
+        function, more = "Tanh", []
+    elif kind == "POLY" and degree == int(degree) and degree >= 1:
+        function, more = "Pow", [s.constant("degree", np.float32(degree))]
+    else:
+        return None
+    sums = _decided(s, x, gamma * vectors.T, np.full(count, offset))
+    return _decided(s, s.add(function, [sums, *more], shape), matrix, shift)
 
 
 def _radial(s: Spelling, vectors: Floats, gamma: float) -> str:

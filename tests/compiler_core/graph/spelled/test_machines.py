@@ -111,3 +111,21 @@ def test_categories(kind: int) -> None:
     rows = np.array([[4, -2, 9], [3, 9, 4]], np.int64 if kind == TensorProto.INT64 else np.float32)
     known = {"cats_int64s": [4, -2, 9], "zeros": 1}
     check(learner("OneHotEncoder", {"y": TensorProto.FLOAT}, kind, **known), rows)
+
+
+def test_large_sums_of_linear_kernels_leave_what_they_leave() -> None:
+    """Against double precision: their terms are a million times the result."""
+    random = np.random.default_rng(3)
+    vectors = random.normal(1000, 300, (60, COLUMNS))
+    factors = random.normal(0, 100, 60)
+    factors -= vectors @ np.linalg.lstsq(vectors, factors, rcond=None)[0]
+    known = {"kernel_type": "LINEAR", "kernel_params": [0.0, 0.0, 0.0]}
+    known |= {"support_vectors": vectors.ravel().tolist(), "coefficients": factors.tolist()}
+    more = {"n_supports": 60, "rho": [0.5]}
+    model = learner("SVMRegressor", {"y": TensorProto.FLOAT}, **known, **more)
+    found = FloatSession(spelled_out(simplify(import_model(model))))
+    rows = random.normal(1000, 300, (8, COLUMNS)).astype(np.float32)
+    held = [np.float32(part).astype(np.float64) for part in (vectors, factors)]
+    wanted = rows.astype(np.float64) @ (held[0].T @ held[1]) + 0.5
+    given = np.concatenate([found.run({"x": row[None]})["y"].ravel() for row in rows])
+    np.testing.assert_allclose(given, wanted, rtol=1e-4, atol=1e-4)
