@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.files.whole_file import require_writable, write_atomically
-from nest_tune.api.bundle_compiling import BundleCompilation
+from nest_tune.api.bundle_ladder import BundleCompilation
 from nest_tune.api.compiling import Compilation, compilation
 from nest_tune.api.values import PathName, Progress
 from nest_tune.bundling import require_replaceable

@@ -17,7 +17,7 @@ from nest_tune.figures import percent
 if TYPE_CHECKING:
     from compiler_core.quantize.ladder_record import Ladder
     from compiler_core.units.facets.bundles import BundleReport
-    from nest_tune.api.bundle_compiling import BundleCompilation
+    from nest_tune.api.bundle_ladder import BundleCompilation
 
 _COUNTED = "instructions are what the emulator executes; they are not cycles"
 

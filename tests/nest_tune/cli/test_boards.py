@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from compiler_core.errors import InfeasibleError
 from compiler_core.units.cpu.c.bundles.targets import check_fit, load_board
-from nest_tune.api import bundle_compiling
+from nest_tune.api import bundle_ladder
 from nest_tune.cli.app import app
 from nest_tune.cli.file_kinds import FileKind, kind_of_file
 from nest_tune.cli.mistaken import mistaken
@@ -195,7 +195,7 @@ def test_a_warning_names_options_of_the_command_that_has_them(
 ) -> None:
     """A bad quality and a model that is too large: every option is one of the command it names."""
     digits = repository / "examples" / "digits"
-    monkeypatch.setattr(bundle_compiling, "reason_against", lambda _: "SQNR 1.0 dB")
+    monkeypatch.setattr(bundle_ladder, "reason_against", lambda _: "SQNR 1.0 dB")
     words = ["--target", "cortex-m4", "--calibration", digits / "calib.npz"]
     said = [call("compile", digits / "model.onnx", *words, "-o", tmp_path / "package").stderr]
     assert "may be of no use" in said[0]
