@@ -17,7 +17,6 @@ _HAS_LAYER_NORMALIZATION = 17
 
 def instance_normalization(s: Spelling) -> bool:
     """InstanceNormalization: LayerNormalization of channels, scale, bias."""
-    """InstanceNormalization: LayerNormalization of channels, scale, bias."""
     scale, bias = s.work.constant(s.node, 1), s.work.constant(s.node, 2)
     if scale is None or bias is None or len(s.shape) < 3:
         return False

@@ -9,7 +9,6 @@ from compiler_core.graph.spelled.spelling import Spelling
 _AXES_ARE_INPUTS = 18
 """Of ReduceMax and ReduceMean; of ReduceSum since 13."""
 
-
 _PLAIN = ("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum")
 
 
@@ -51,8 +50,6 @@ def _norm(s: Spelling, op: str, axes: list[int], result: tuple[int, ...], keep: 
         return _log_of_sum(s, x, where, axes, result)
     if op == "ReduceLogSum":
         return s.add("Log", [s.add("ReduceSum", [x, where], result, keepdims=keep)], result)
-    if op == "ReduceLogSum":
-        return s.add("Log", [s.add("ReduceSum", [x, where], result, keepdims=keep)], result)
     parts = s.add("Abs", [x], s.shape) if op == "ReduceL1" else s.add("Mul", [x, x], s.shape)
     total = s.add("ReduceSum", [parts, where], result, keepdims=keep)
     return s.add("Sqrt", [total], result) if op == "ReduceL2" else total
@@ -82,7 +79,6 @@ def over(s: Spelling, op: str, x: str, where: str, axes: list[int], rest: tuple[
 
 def lp_normalization(s: Spelling) -> bool:
     """LpNormalization of order 1 or 2."""
-    """LpNormalization of order 1 or 2."""
     axis = int(s.node.attributes.get("axis", -1)) % len(s.shape)
     power = int(s.node.attributes.get("p", 2))
     return power in (1, 2) and by_length(s, power, axis)
@@ -99,7 +95,6 @@ def by_length(s: Spelling, power: int, axis: int) -> bool:
 
 
 def log_softmax(s: Spelling) -> bool:
-    """LogSoftmax: less its maximum, less the logarithm of a sum of exponentials."""
     """LogSoftmax: less its maximum, less the logarithm of a sum of exponentials."""
     axis = int(s.node.attributes.get("axis", -1)) % len(s.shape)
     rest = tuple(1 if i == axis else size for i, size in enumerate(s.shape))

@@ -15,7 +15,7 @@ from compiler_core.units.cpu.c.convert.builder import (
     constant_type,
     plain_type,
 )
-from compiler_core.units.cpu.c.convert.shapes import no_clamp
+from compiler_core.units.cpu.c.convert.shapes import around, no_clamp
 from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.convert.whole import whole_value
 from compiler_core.units.cpu.c.network import FLOAT, TRUTH, WHOLE, Array, Type, Value
@@ -54,7 +54,7 @@ def largest_place(sources: TensorReader, node: Node) -> None:
     source = sources.any(node.inputs[0])
     axis = int(node.attributes.get("axis", 0)) % len(source.axes)
     at = source.axes.index(axis)
-    sizes = _around(source.value.shape, at)
+    sizes = around(source.value.shape, at)
     found = builder.value(node.output, (sizes[0], 1, sizes[2]), WHOLE)
     last = bool(node.attributes.get("select_last_index", 0))
     least = node.op == "ArgMin"
@@ -72,7 +72,7 @@ def largest(sources: TensorReader, node: Node) -> None:
     source = sources.any(node.inputs[0])
     axis = int(node.attributes.get("axis", -1)) % len(source.axes)
     at = source.axes.index(axis)
-    sizes = _around(source.value.shape, at)
+    sizes = around(source.value.shape, at)
     number = int(builder.constant(node.inputs[1]).ravel()[0])
     if prod(sizes) * number > _MOST_STEPS:
         raise Refusal(
@@ -103,7 +103,7 @@ def lookup(sources: TensorReader, node: Node) -> None:
     shape = builder.shape(node.output)
     place = builder.place(node.output, tuple(range(len(shape))), source.value.type)
     names = (source.value.name, places.name), place.value.name
-    sizes = _around(source.value.shape, axis)
+    sizes = around(source.value.shape, axis)
     builder.add(Lookup(node.name, *names, sizes, places.size))
 
 
@@ -119,7 +119,7 @@ def pick(sources: TensorReader, node: Node) -> None:
     places = whole_value(sources, node.inputs[1])
     place = builder.place(node.output, source.axes, source.value.type)
     names = (source.value.name, places.name), place.value.name
-    builder.add(Pick(node.name, *names, _around(shape, axis), chosen[axis]))
+    builder.add(Pick(node.name, *names, around(shape, axis), chosen[axis]))
 
 
 def one_hot(sources: TensorReader, node: Node) -> None:
@@ -268,14 +268,10 @@ def running_sum(sources: TensorReader, node: Node) -> None:
     builder = sources.builder
     source = sources.real(node.inputs[0])
     axis = int(builder.constant(node.inputs[1]).ravel()[0]) % len(source.axes)
-    sizes = _around(source.value.shape, source.axes.index(axis))
+    sizes = around(source.value.shape, source.axes.index(axis))
     place = builder.place(node.output, source.axes, FLOAT)
     ways = (bool(node.attributes.get(name, 0)) for name in ("exclusive", "reverse"))
     builder.add(Running(node.name, (source.value.name,), place.value.name, sizes, *ways))
-
-
-def _around(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
-    return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
 
 
 def _lie(sources: TensorReader, tensor: str, found: Value, order: Axes) -> None:

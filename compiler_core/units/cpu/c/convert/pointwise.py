@@ -215,7 +215,7 @@ def reduction(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     if not is_float and node.op not in ("ReduceMean", "ReduceMax"):
         raise Refusal(f"{node.op} has no integer kernel")
     rank = len(builder.shape(node.inputs[0]))
-    reduced = _reduced_axes(sources, node, rank)
+    reduced = reduced_axes(sources, node, rank)
     place = sources.any(node.inputs[0])
     positions = sorted(place.axes.index(axis) for axis in reduced)
     axes = place.axes
@@ -248,7 +248,12 @@ def reduction(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     _place_reduced(builder, node, found, axes, reduced)
 
 
-def _reduced_axes(sources: TensorReader, node: Node, rank: int) -> tuple[int, ...]:
+def reduced_axes(sources: TensorReader, node: Node, rank: int) -> tuple[int, ...]:
+    """The axes that a reduction takes away, in order; all where it names none.
+
+    Raises:
+        Refusal: They are computed, or it reduces nothing.
+    """
     builder = sources.builder
     axes = node.attributes.get("axes")
     if axes is None and len(node.inputs) > 1 and node.inputs[1]:

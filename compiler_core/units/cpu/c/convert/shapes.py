@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from compiler_core.units.cpu.c.convert.builder import PlacedValue, Refusal, plai
 from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.network import FLOAT, Array, Value
 from compiler_core.units.cpu.c.operators.moves import MOST_AXES, Block, Copy, Take, row_steps
+
+
+def around(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """``[outer, count, inner]`` of an axis and what lies before and behind it."""
+    return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
 
 
 def no_clamp(node: Node) -> None:
@@ -208,11 +214,7 @@ def gather(sources: TensorReader, node: Node) -> None:
     flat = indices.astype(np.int64).ravel() % shape[axis]
     source = sources.laid_out(node.inputs[0], tuple(range(rank)))
     result = builder.shape(node.output)
-    sizes = (
-        int(np.prod(shape[:axis], dtype=np.int64)),
-        shape[axis],
-        int(np.prod(shape[axis + 1 :], dtype=np.int64)),
-    )
+    sizes = around(shape, axis)
     place = builder.place(node.output, tuple(range(len(result))), source.value.type)
     names = (source.value.name,), place.value.name
     builder.add(Take(node.name, *names, sizes, flat.astype(np.int32)))

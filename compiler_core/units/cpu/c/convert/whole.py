@@ -9,6 +9,8 @@ import numpy as np
 
 from compiler_core.graph.ir import Node
 from compiler_core.units.cpu.c.convert.builder import Axes, PlacedValue, Refusal
+from compiler_core.units.cpu.c.convert.pointwise import reduced_axes
+from compiler_core.units.cpu.c.convert.shapes import around
 from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.network import WHOLE, Value
 from compiler_core.units.cpu.c.operators.choosing import Whole
@@ -99,12 +101,7 @@ def _fold(sources: TensorReader, node: Node) -> None:
     """Reductions over axes that lie side by side."""
     builder = sources.builder
     shape = builder.shape(node.inputs[0])
-    axes = node.attributes.get("axes")
-    if axes is None and len(node.inputs) > 1 and node.inputs[1]:
-        axes = builder.constant(node.inputs[1]).ravel().tolist()
-    if not axes and node.attributes.get("noop_with_empty_axes"):
-        raise Refusal("it reduces no axis")
-    reduced = sorted({int(axis) % len(shape) for axis in axes or range(len(shape))})
+    reduced = reduced_axes(sources, node, len(shape))
     kept = tuple(axis for axis in range(len(shape)) if axis not in reduced)
     x = whole_value(sources, node.inputs[0], (*kept, *reduced))
     sizes = (prod(shape[a] for a in kept), prod(shape[a] for a in reduced), 1)
@@ -121,7 +118,7 @@ def _running(sources: TensorReader, node: Node) -> None:
     shape = builder.shape(node.inputs[0])
     axis = int(builder.constant(node.inputs[1]).ravel()[0]) % len(shape)
     x = whole_value(sources, node.inputs[0])
-    sizes = (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]))
+    sizes = around(shape, axis)
     place = builder.place(node.output, tuple(range(len(shape))), WHOLE)
     ways = (bool(node.attributes.get(name, 0)) for name in ("exclusive", "reverse"))
     names = (x.name,), place.value.name
