@@ -248,18 +248,37 @@ def floor(x: Reals) -> Reals:
     return np.where((x > _F(-4194304)) & (x < _F(4194304)), down, x).astype(np.float32)
 
 
+_NAN = np.uint32(0x7FC00000).view(np.float32)
+
+
 def _raised(a: Reals, b: Reals) -> Reals:
     """Powers: below zero by whole exponents alone; anything to the power of 0 is 1."""
     a, b = np.broadcast_arrays(a, b)
     size = exp(b * log(np.where(a < 0, -a, a).astype(np.float32)))
     half = b * _F(0.5)
     below = np.where(floor(half) != half, -size, size)
-    below = np.where(floor(b) != b, np.uint32(0x7FC00000).view(np.float32), below)
+    below = np.where(floor(b) != b, _NAN, below)
     return np.where(b == 0, _F(1), np.where(a < 0, below, size)).astype(np.float32)
+
+
+def _rest(a: Reals, b: Reals) -> Reals:
+    """What is left of a division without fraction, exactly: with the sign of ``a``."""
+    none = ~(np.isfinite(a) & (b != 0) & ~np.isnan(b))
+    return np.where(none, _NAN, np.fmod(a, np.where(none, _F(1), b))).astype(np.float32)
+
+
+def _rest_of_divisor(a: Reals, b: Reals) -> Reals:
+    """The same with the sign of ``b``."""
+    rest = _rest(a, b)
+    other = np.where((rest < 0) != (b < 0), rest + b, rest)
+    none = np.where(b < 0, _F(-0.0), _F(0))
+    return np.where(np.isnan(rest), _NAN, np.where(rest == 0, none, other)).astype(np.float32)
 
 
 PAIRS: dict[str, Callable[[Reals, Reals], Any]] = {
     "add": lambda a, b: a + b,
+    "fmod": _rest,
+    "mod": _rest_of_divisor,
     "div": lambda a, b: a / b,
     "max": lambda a, b: np.where(a > b, a, b),
     "min": lambda a, b: np.where(a < b, a, b),

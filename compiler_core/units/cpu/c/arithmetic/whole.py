@@ -35,6 +35,28 @@ def _rest_of_dividend(a: Wide, b: Wide) -> Wide:
     return a - _quotient(a, b) * np.where(b == 0, a, b)
 
 
+def _power(a: Wide, b: Wide) -> Wide:
+    """By squaring, each product of 32 bits; one over a power has no fraction left."""
+    a, b = np.broadcast_arrays(a, b)
+    base, left = a.copy(), np.maximum(b, 0)
+    found = np.ones_like(base)
+    while left.any():
+        found = np.where(left & 1, wrapped(found * base).astype(np.int64), found)
+        base = wrapped(base * base).astype(np.int64)
+        left = left >> 1
+    ones = np.where(a == 1, 1, np.where(a == -1, 1 - 2 * (b & 1), 0))
+    return np.where(b < 0, ones, found)
+
+
+def _unsigned(a: Wide) -> Wide:
+    return a & 0xFFFFFFFF
+
+
+def _distance(b: Wide) -> Wide:
+    """What bits are moved by: 32 and more, and less than none, move all of them out."""
+    return np.where((b < 0) | (b > 32), 32, b)
+
+
 FUNCTIONS: dict[str, Callable[[Wide, Wide], Wide]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
@@ -44,6 +66,13 @@ FUNCTIONS: dict[str, Callable[[Wide, Wide], Wide]] = {
     "fmod": lambda a, b: np.where(b == 0, 0, _rest_of_dividend(a, b)),
     "min": np.minimum,
     "max": np.maximum,
+    "pow": _power,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "left": lambda a, b: _unsigned(a) << _distance(b),
+    "arithmetic": lambda a, b: a >> np.minimum(_distance(b), 31),
+    "right": lambda a, b: _unsigned(a) >> _distance(b),
 }
 """Functions of two numbers by name."""
 

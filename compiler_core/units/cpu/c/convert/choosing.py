@@ -17,7 +17,7 @@ from compiler_core.units.cpu.c.convert.builder import (
 )
 from compiler_core.units.cpu.c.convert.shapes import around, no_clamp
 from compiler_core.units.cpu.c.convert.sources import TensorReader
-from compiler_core.units.cpu.c.convert.whole import whole_value
+from compiler_core.units.cpu.c.convert.whole import whole_value, wrapped
 from compiler_core.units.cpu.c.network import FLOAT, TRUTH, WHOLE, Array, Type, Value
 from compiler_core.units.cpu.c.operators.choosing import (
     ElementComparison,
@@ -125,14 +125,14 @@ def pick(sources: TensorReader, node: Node) -> None:
 def one_hot(sources: TensorReader, node: Node) -> None:
     """OneHot of a constant depth."""
     builder = sources.builder
-    places = whole_value(sources, node.inputs[0])
+    places = _whole_places(sources, node.inputs[0])
     depth = int(builder.constant(node.inputs[1]).ravel()[0])
     numbers = builder.constant(node.inputs[2]).ravel()
-    if numbers.dtype != np.float32:
-        raise Refusal(f"its values are {numbers.dtype}; float32 is supported")
     off, on = (float(value) for value in numbers)
     is_float = builder.options.precision == "float32" or node.name in builder.options.float_layers
-    kind = FLOAT if is_float else constant_type(numbers)
+    kind = plain_type(str(numbers.dtype))
+    if kind is None:
+        kind = FLOAT if is_float else constant_type(numbers)
     rank = len(builder.shape(node.output))
     axis = int(node.attributes.get("axis", -1)) % rank
     order = (*(a for a in range(rank) if a != axis), axis)
@@ -140,6 +140,17 @@ def one_hot(sources: TensorReader, node: Node) -> None:
     ends = (float(kind.quantize(off)), float(kind.quantize(on)))
     builder.add(OneHot(node.name, (places.name,), found.name, depth, *ends))
     _lie(sources, node.output, found, order)
+
+
+def _whole_places(sources: TensorReader, tensor: str) -> Value:
+    """Places that may be real numbers, in the model's order."""
+    builder = sources.builder
+    if builder.graph.types[tensor].dtype != FLOAT.dtype:
+        return whole_value(sources, tensor)
+    source = sources.real(tensor, tuple(range(len(builder.shape(tensor)))))
+    found = builder.value(tensor, source.value.shape, WHOLE)
+    builder.add(Whole(tensor, (source.value.name,), found.name))
+    return found
 
 
 def comparison(sources: TensorReader, node: Node) -> None:
@@ -251,26 +262,29 @@ def cast(sources: TensorReader, node: Node) -> None:
             builder.add(Dequantize(node.name, *names, WHOLE))
         else:
             builder.places.setdefault(node.output, []).append(source)
-    elif kind == WHOLE and source.value.type == WHOLE:
-        builder.places.setdefault(node.output, []).append(source)
-    elif kind == WHOLE:
+    elif kind is not None and new != "bool":
         if old == "float32":
             source = sources.real(node.inputs[0])
-        place = builder.place(node.output, source.axes, WHOLE)
-        zero = source.value.type.zero_point
-        builder.add(Whole(node.name, (source.value.name,), place.value.name, zero))
+        found = source.value
+        if found.type != WHOLE:
+            found = builder.value(node.output, found.shape, WHOLE)
+            zero = source.value.type.zero_point
+            builder.add(Whole(node.name, (source.value.name,), found.name, zero))
+        found = wrapped(sources, node, found)
+        builder.places.setdefault(node.output, []).append(PlacedValue(found, source.axes))
     else:
         raise Refusal(f"{old} to {new} has no kernel")
 
 
-def running_sum(sources: TensorReader, node: Node) -> None:
-    """CumSum along a constant axis."""
+def running(sources: TensorReader, node: Node) -> None:
+    """CumSum and CumProd along a constant axis."""
     builder = sources.builder
     source = sources.real(node.inputs[0])
     axis = int(builder.constant(node.inputs[1]).ravel()[0]) % len(source.axes)
     sizes = around(source.value.shape, source.axes.index(axis))
     place = builder.place(node.output, source.axes, FLOAT)
-    ways = (bool(node.attributes.get(name, 0)) for name in ("exclusive", "reverse"))
+    ways = [bool(node.attributes.get(name, 0)) for name in ("exclusive", "reverse")]
+    ways.append(node.op == "CumProd")
     builder.add(Running(node.name, (source.value.name,), place.value.name, sizes, *ways))
 
 

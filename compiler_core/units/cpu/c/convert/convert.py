@@ -62,6 +62,7 @@ _COMPUTING: dict[str, Callable[..., None]] = {
     "Max": pointwise.pair,
     "MaxPool": pointwise.pool,
     "Min": pointwise.pair,
+    "Mod": pointwise.pair,
     "Mul": pointwise.pair,
     "Pow": pointwise.pair,
     "ReduceMax": pointwise.reduction,
@@ -79,7 +80,8 @@ _CHOOSING: dict[str, Callable[[TensorReader, Node], None]] = {
     "ArgMax": choosing.largest_place,
     "ArgMin": choosing.largest_place,
     "Cast": choosing.cast,
-    "CumSum": choosing.running_sum,
+    "CumProd": choosing.running,
+    "CumSum": choosing.running,
     "Equal": choosing.comparison,
     "GatherElements": choosing.pick,
     "Greater": choosing.comparison,
@@ -273,19 +275,27 @@ def _whole_numbers(graph: Graph, node: Node) -> str | None:
 def _ways_of_whole_numbers(
     node: Node, kind: str
 ) -> list[tuple[str, Callable[[TensorReader, Node], None]]]:
-    if node.op in whole.HANDLERS and plain_type(kind) == WHOLE:
+    if node.op in whole.HANDLERS and plain_type(kind) is not None:
         return [(kind, whole.HANDLERS[node.op])]
+    if node.op in ("MaxPool", "GlobalMaxPool") and plain_type(kind) not in (None, WHOLE):
+        return [(kind, partial(_COMPUTING[node.op], is_float=False))]
     if node.op in _CHOOSING:
         return [("any type", _CHOOSING[node.op])]
     if node.op == "Concat":
         return [("any type", partial(shapes.concat, is_float=False))]
-    if node.op in _MOVING and _MOVING[node.op] is not resize.resize:
+    if node.op in _MOVING and (_MOVING[node.op] is not resize.resize or _keeps_numbers(node)):
         return [("any type", _MOVING[node.op])]
 
     def refuse(_sources: TensorReader, _node: Node) -> None:
         raise Refusal(f"it computes {kind}; such numbers are moved, compared and looked up")
 
     return [(kind, refuse)]
+
+
+def _keeps_numbers(node: Node) -> bool:
+    """Whether a Resize takes elements as they are."""
+    mode = node.attributes.get("mode", "nearest")
+    return mode in ("nearest", b"nearest")
 
 
 def joined_types(

@@ -55,7 +55,7 @@ _PAIRS = {
 
 
 def pair(sources: TensorReader, node: Node, *, is_float: bool) -> None:
-    """Add, Sub, Mul and, in float32, Div, Min, Max and Pow of two tensors."""
+    """Add, Sub, Mul and, in float32, Div, Min, Max, Mod and Pow of two tensors."""
     if is_float:
         real_pair(sources, node)
         return
@@ -89,14 +89,15 @@ def pair(sources: TensorReader, node: Node, *, is_float: bool) -> None:
 
 def real_pair(sources: TensorReader, node: Node) -> PlacedValue:
     """A function of two tensors in float32."""
-    if node.op not in _PAIRS or len(node.inputs) != 2:
+    function = _PAIRS.get(node.op)
+    if node.op == "Mod":
+        function = "fmod" if node.attributes.get("fmod") else "mod"
+    if function is None or len(node.inputs) != 2:
         raise Refusal(f"{node.op} of {len(node.inputs)} tensors has no float32 kernel")
     axes, a, b = _operands(sources, node, FLOAT.dtype)
     place = sources.builder.place(node.output, axes, FLOAT)
     names = (a.name, b.name)
-    sources.builder.add(
-        RealPair(node.name, names, place.value.name, _PAIRS[node.op], *limits(node))
-    )
+    sources.builder.add(RealPair(node.name, names, place.value.name, function, *limits(node)))
     return place
 
 

@@ -1,4 +1,7 @@
-"""Handlers of what computes with whole numbers: positions, counts, places."""
+"""Handlers of what computes with whole numbers: positions, counts, places, bits.
+
+All are computed in 32 bits; those of 8 and 16 keep their lowest bits at once.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,33 @@ from math import prod
 import numpy as np
 
 from compiler_core.graph.ir import Node
-from compiler_core.units.cpu.c.convert.builder import Axes, PlacedValue, Refusal
+from compiler_core.units.cpu.c.convert.builder import Axes, PlacedValue, Refusal, plain_type
 from compiler_core.units.cpu.c.convert.pointwise import reduced_axes
 from compiler_core.units.cpu.c.convert.shapes import around
 from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.network import WHOLE, Value
 from compiler_core.units.cpu.c.operators.choosing import Whole
-from compiler_core.units.cpu.c.operators.whole import WholeFold, WholePair
+from compiler_core.units.cpu.c.operators.whole import WholeFold, WholePair, Wrap
 
-_PAIRS = {"Add": "add", "Div": "div", "Max": "max", "Min": "min", "Mul": "mul", "Sub": "sub"}
-_FOLDS = {"ReduceMax": "max", "ReduceMin": "min", "ReduceProd": "mul", "ReduceSum": "add"}
+_PAIRS = {
+    "Add": "add",
+    "BitwiseAnd": "and",
+    "BitwiseOr": "or",
+    "BitwiseXor": "xor",
+    "Div": "div",
+    "Max": "max",
+    "Min": "min",
+    "Mul": "mul",
+    "Pow": "pow",
+    "Sub": "sub",
+}
+_FOLDS = {
+    "ReduceMax": "max",
+    "ReduceMean": "add",
+    "ReduceMin": "min",
+    "ReduceProd": "mul",
+    "ReduceSum": "add",
+}
 
 
 def whole_value(sources: TensorReader, tensor: str, axes: Axes | None = None) -> Value:
@@ -38,18 +58,89 @@ def whole_value(sources: TensorReader, tensor: str, axes: Axes | None = None) ->
     return found
 
 
+def wrapped(sources: TensorReader, node: Node, value: Value) -> Value:
+    """Whole numbers as those of the type of a node's output: of 8 and 16 bits the lowest ones."""
+    builder = sources.builder
+    dtype = builder.graph.types[node.output].dtype
+    kind = plain_type(dtype)
+    if kind is None or dtype not in ("int8", "uint8", "int16", "uint16"):
+        return value
+    known = np.iinfo(dtype)
+    low = int(known.min)
+    found = builder.value(node.output, value.shape, kind)
+    names = (value.name,), found.name
+    builder.add(Wrap(node.name, *names, known.bits, low, low + kind.zero_point))
+    return found
+
+
+def _ends(sources: TensorReader, node: Node, value: Value) -> None:
+    """Places what was computed, in the model's order of axes."""
+    found = wrapped(sources, node, value)
+    axes = tuple(range(len(found.shape)))
+    sources.builder.places.setdefault(node.output, []).append(PlacedValue(found, axes))
+
+
 def _pair(sources: TensorReader, node: Node) -> None:
     function = _PAIRS.get(node.op) or ("fmod" if node.attributes.get("fmod") else "mod")
     if len(node.inputs) != 2:
         raise Refusal("it has not two inputs")
+    if node.op == "Pow":
+        _require_whole_powers(sources, node)
     _add_pair(sources, node, function, *(_operand(sources, node, name) for name in node.inputs))
+
+
+def _require_whole_powers(sources: TensorReader, node: Node) -> None:
+    graph, power = sources.builder.graph, node.inputs[1]
+    if graph.types[power].dtype != "float32":
+        return
+    known = graph.constants.get(power)
+    if known is None or (known != np.rint(known)).any():
+        raise Refusal("its powers have fractions")
+
+
+def _shift(sources: TensorReader, node: Node) -> None:
+    """BitShift; to the right, numbers with a sign keep it."""
+    direction = node.attributes.get("direction", "")
+    way = direction.decode() if isinstance(direction, bytes) else str(direction)
+    if way not in ("LEFT", "RIGHT"):
+        raise Refusal(f"its direction is {way!r}")
+    signed = sources.builder.graph.types[node.output].dtype.startswith("int")
+    function = "arithmetic" if signed and way == "RIGHT" else way.lower()
+    operands = (_operand(sources, node, name) for name in node.inputs)
+    _add_pair(sources, node, function, *operands)
+
+
+def _inverted(sources: TensorReader, node: Node) -> None:
+    """BitwiseNot."""
+    every = _number(sources, node, -1)
+    _add_pair(sources, node, "xor", _operand(sources, node, node.inputs[0]), every)
+
+
+def _sign(sources: TensorReader, node: Node) -> None:
+    x = _operand(sources, node, node.inputs[0])
+    for function, limit in (("max", -1), ("min", 1)):
+        x = _limited(sources, node, x, function, limit)
+    _ends(sources, node, x)
+
+
+def _positive(sources: TensorReader, node: Node) -> None:
+    """Relu."""
+    x = _operand(sources, node, node.inputs[0])
+    _ends(sources, node, _limited(sources, node, x, "max", 0))
+
+
+def _limited(sources: TensorReader, node: Node, x: Value, function: str, limit: int) -> Value:
+    found = sources.builder.value(node.output, x.shape, WHOLE)
+    names = (x.name, _number(sources, node, limit).name)
+    sources.builder.add(WholePair(node.name, names, found.name, function))
+    return found
 
 
 def _add_pair(sources: TensorReader, node: Node, function: str, a: Value, b: Value) -> None:
     builder = sources.builder
-    rank = len(builder.shape(node.output))
-    place = builder.place(node.output, tuple(range(rank)), WHOLE)
-    builder.add(WholePair(node.name, (a.name, b.name), place.value.name, function))
+    found = builder.value(node.output, builder.shape(node.output), WHOLE)
+    builder.add(WholePair(node.name, (a.name, b.name), found.name, function))
+    _ends(sources, node, found)
 
 
 def _operand(sources: TensorReader, node: Node, tensor: str) -> Value:
@@ -89,12 +180,8 @@ def _clip(sources: TensorReader, node: Node) -> None:
         if tensor:
             limit = int(builder.constant(tensor).ravel()[0])
             limit = min(max(limit, WHOLE.limits[0]), WHOLE.limits[1])
-            found = builder.value(node.output, x.shape, WHOLE)
-            names = (x.name, _number(sources, node, limit).name)
-            builder.add(WholePair(node.name, names, found.name, function))
-            x = found
-    axes = tuple(range(len(x.shape)))
-    builder.places.setdefault(node.output, []).append(PlacedValue(x, axes))
+            x = _limited(sources, node, x, function, limit)
+    _ends(sources, node, x)
 
 
 def _fold(sources: TensorReader, node: Node) -> None:
@@ -107,30 +194,39 @@ def _fold(sources: TensorReader, node: Node) -> None:
     sizes = (prod(shape[a] for a in kept), prod(shape[a] for a in reduced), 1)
     found = builder.value(node.output, sizes[:1], WHOLE)
     builder.add(WholeFold(node.name, (x.name,), found.name, sizes, _FOLDS[node.op]))
-    result = builder.shape(node.output)
-    place = PlacedValue(builder.viewed(found, result), tuple(range(len(result))))
-    builder.places.setdefault(node.output, []).append(place)
+    if node.op == "ReduceMean":
+        total = found
+        count = builder.held(node.name, np.full(1, sizes[1], np.int64), WHOLE)
+        found = builder.value(node.output, total.shape, WHOLE)
+        builder.add(WholePair(node.name, (total.name, count.name), found.name, "div"))
+    _ends(sources, node, builder.viewed(found, builder.shape(node.output)))
 
 
 def _running(sources: TensorReader, node: Node) -> None:
-    """CumSum along a constant axis."""
+    """CumSum and CumProd along a constant axis."""
     builder = sources.builder
     shape = builder.shape(node.inputs[0])
     axis = int(builder.constant(node.inputs[1]).ravel()[0]) % len(shape)
     x = whole_value(sources, node.inputs[0])
     sizes = around(shape, axis)
-    place = builder.place(node.output, tuple(range(len(shape))), WHOLE)
+    found = builder.value(node.output, shape, WHOLE)
     ways = (bool(node.attributes.get(name, 0)) for name in ("exclusive", "reverse"))
-    names = (x.name,), place.value.name
-    builder.add(WholeFold(node.name, *names, sizes, "add", True, *ways))
+    function = "mul" if node.op == "CumProd" else "add"
+    builder.add(WholeFold(node.name, (x.name,), found.name, sizes, function, True, *ways))
+    _ends(sources, node, found)
 
 
 HANDLERS: dict[str, Callable[[TensorReader, Node], None]] = {
     "Abs": _size,
+    "BitShift": _shift,
+    "BitwiseNot": _inverted,
     "Clip": _clip,
+    "CumProd": _running,
     "CumSum": _running,
     "Mod": _pair,
     "Neg": _negative,
+    "Relu": _positive,
+    "Sign": _sign,
     **dict.fromkeys(_PAIRS, _pair),
     **dict.fromkeys(_FOLDS, _fold),
 }

@@ -67,7 +67,12 @@ def _(operator: choosing.Whole, context: Context) -> list[str]:
 @call.register
 def _(operator: choosing.Running, context: Context) -> list[str]:
     ways = (int(operator.exclusive), int(operator.reverse))
-    return _called(operator, context, "running_sum", *fixed(*operator.sizes, *ways))
+    return _called(
+        operator,
+        context,
+        f"running_{'product' if operator.product else 'sum'}",
+        *fixed(*operator.sizes, *ways),
+    )
 
 
 @call.register

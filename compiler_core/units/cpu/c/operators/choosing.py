@@ -172,11 +172,13 @@ class Whole:
 
 @dataclass(frozen=True, eq=False)
 class Running:
-    """Sums of the elements so far along the middle axis of ``[outer, count, inner]``, in float32.
+    """Sums or products of the elements so far along the middle axis of ``[outer, count, inner]``,
+    in float32.
 
     Attributes:
         exclusive: Without the element itself.
         reverse: From the last to the first.
+        product: Products; else sums.
     """
 
     name: str
@@ -185,16 +187,17 @@ class Running:
     sizes: tuple[int, int, int]
     exclusive: bool
     reverse: bool
+    product: bool = False
 
     def compute(self, inputs: Sequence[Array]) -> Array:
         """See :class:`~compiler_core.units.cpu.c.network.Operator`."""
         x = inputs[0].reshape(self.sizes)
         found = np.empty_like(x)
-        total = np.zeros_like(x[:, 0])
+        total = (np.ones_like if self.product else np.zeros_like)(x[:, 0])
         order = range(self.sizes[1])
         with np.errstate(all="ignore"):
             for index in reversed(order) if self.reverse else order:
-                after = total + x[:, index]
+                after = total * x[:, index] if self.product else total + x[:, index]
                 found[:, index] = total if self.exclusive else after
                 total = after
         return found

@@ -27,6 +27,29 @@ class WholePair:
 
 
 @dataclass(frozen=True, eq=False)
+class Wrap:
+    """The lowest 8 or 16 bits of whole numbers: what leaves the range comes in at its other end.
+
+    Attributes:
+        bits: How many.
+        low: The least number that there is.
+        base: How it is stored.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    bits: int
+    low: int
+    base: int
+
+    def compute(self, inputs: Sequence[Array]) -> Array:
+        """See :class:`~compiler_core.units.cpu.c.network.Operator`."""
+        mask = (1 << self.bits) - 1
+        return ((inputs[0].astype(np.int64) - self.low) & mask) + self.base
+
+
+@dataclass(frozen=True, eq=False)
 class WholeFold:
     """A function of all elements along the middle axis of ``[outer, count, inner]``: the last
     result, or every one.
@@ -34,7 +57,7 @@ class WholeFold:
     Attributes:
         function: ``add``, ``mul``, ``min`` or ``max``.
         running: Every result is kept.
-        exclusive: Without the element itself; of sums that run.
+        exclusive: Without the element itself; of sums and products that run.
         reverse: From the last to the first.
     """
 
@@ -57,6 +80,7 @@ class WholeFold:
         if not self.running:
             return np.asarray(found[-1])
         if self.exclusive:
-            found = [np.zeros_like(found[0]), *found[:-1]]
+            none = np.ones_like if self.function == "mul" else np.zeros_like
+            found = [none(found[0]), *found[:-1]]
         every = np.stack(found, axis=1)
         return every[:, ::-1] if self.reverse else every
