@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.fidelity import Sums, added
 from compiler_core.accuracy.figures import Figures, estimate, worst
-from compiler_core.accuracy.intervals import Estimate, paired_difference
+from compiler_core.accuracy.intervals import Estimate, paired_difference, paired_share_difference
 from compiler_core.accuracy.tally import Tally
 
 _DIGITS = 12
@@ -98,7 +98,8 @@ def drop(reference: Score, own: Score) -> float:
 
 
 def drop_interval(reference: Score, own: Score) -> Estimate | None:
-    """:func:`drop` with its 95 % interval, paired: sample by sample.
+    """:func:`drop` with its 95 % interval, paired: sample by sample. That no sample differs says
+    only that few do; nothing is lost for certain where the outputs are those of the float model.
 
     Returns:
         ``None`` where the metric does not count, or the two are of different samples.
@@ -107,8 +108,24 @@ def drop_interval(reference: Score, own: Score) -> Estimate | None:
     if not pairs or any((a.samples, a.total) != (b.samples, b.total) for a, b in pairs):
         return None
     one, two = max(pairs, key=lambda pair: pair[0].hits - pair[1].hits)
-    found = paired_difference(one.shares, two.shares)
+    found = _paired(one, two)
+    if _computes_the_float_model(own) and not found.value:
+        found = Estimate(0.0, 0.0, 0.0)
     return Estimate(drop(reference, own), found.low, found.high)
+
+
+def _paired(one: Tally, two: Tally) -> Estimate:
+    """Difference of the values of two tallies of the same samples."""
+    difference = one.right - two.right
+    if one.positions == 1 or not difference.any():
+        gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
+        return paired_share_difference(gained, lost, one.samples)
+    return paired_difference(one.shares, two.shares)
+
+
+def _computes_the_float_model(score: Score) -> bool:
+    """Whether no output differs from the float model's by anything, as far as it was measured."""
+    return bool(score.fidelity) and not any(lost for *_, lost in score.fidelity)
 
 
 def all_right(score: Score) -> Score:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from compiler_core.configuration.launches import LaunchSettings, launches_table, read_launches
-from compiler_core.configuration.lock import Lock
+from compiler_core.configuration.lock import Lock, read_lock
 from compiler_core.configuration.runtime import Runtime, read_runtime, runtime_table
 from compiler_core.configuration.slicing import read_slicings, slicing_tables
 from compiler_core.errors import InputError
 from compiler_core.files.brief import brief
+from compiler_core.files.counts import require_counts
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.files.toml_file import parse_toml, read_toml, toml_text
 from compiler_core.quantize.fitting import EXPONENT_LIMIT
@@ -29,6 +30,8 @@ from compiler_core.units.registry import kind_of_id
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
 ORDER = "order"
 """Key of the order of nodes."""
+
+_AGAIN = "calibrate again"
 
 _TABLES = (
     *("model", "target", "scheme", "plan", "schedule", "slicing", "launches", "runtime"),
@@ -190,9 +193,22 @@ def _read_scheme(value: Any, where: str) -> Scheme:
             raise InputError(
                 f"{where}.exponents.{tensor}: {brief(exponent)}; scales reach from "
                 f"2**-{EXPONENT_LIMIT} to 2**{EXPONENT_LIMIT}",
-                hint="calibrate again",
+                hint=_AGAIN,
             )
+    _require_counts_of(scheme, where)
     return scheme
+
+
+def _require_counts_of(scheme: Scheme, where: str) -> None:
+    """Of what was measured, all but the noise in dB is 0 or more."""
+    ladder = scheme.ladder or Ladder("", good_enough=False)
+    qualities = {
+        f"ladder.rungs.{name}.quality": rung.quality for name, rung in ladder.rungs.items()
+    }
+    for place, quality in {"quality": scheme.quality, **qualities}.items():
+        if quality is not None:
+            require_counts(replace(quality, sqnr_db=0.0), f"{where}.{place}", hint=_AGAIN)
+    require_counts(replace(ladder, rungs={}), f"{where}.ladder", hint=_AGAIN)
 
 
 def _without_missing(value: Any) -> Any:
@@ -235,7 +251,7 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
         from_plain(Subject, document.get("model", {}), f"{where}: model"),
         from_plain(Subject, document.get("target", {}), f"{where}: target"),
         from_plain(dict[str, float], document.get("measured", {}), f"{where}: measured"),
-        from_plain(Lock, document["lock"], f"{where}: lock") if "lock" in document else None,
+        read_lock(document["lock"], f"{where}: lock") if "lock" in document else None,
         read_slicings(document.get("slicing", {}), where),
         read_launches(
             document.get("launches"),

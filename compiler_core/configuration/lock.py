@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from compiler_core.clock.machine import ClockMachine
-from compiler_core.files.plain import ONLY_WHERE_OTHER
+from compiler_core.files.counts import require_counts
+from compiler_core.files.plain import ONLY_WHERE_OTHER, from_plain
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,19 @@ class Lock:
     evaluation_file: str = ""
     judged_output: str = ""
     clock: LockedClock | None = field(default=None, metadata={ONLY_WHERE_OTHER: True})
+
+
+def read_lock(value: Any, where: str) -> Lock:
+    """A lock from plain values.
+
+    Args:
+        value: Plain.
+        where: What errors call its place.
+
+    Raises:
+        InputError: A key is unknown or of the wrong type, or a number is below 0 or beyond any
+            machine.
+    """
+    lock = from_plain(Lock, value, where)
+    require_counts(lock, where, hint="nest-tune study export NAME -o best.toml writes it again")
+    return lock

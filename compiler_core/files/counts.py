@@ -1,4 +1,4 @@
-"""Numbers of a package whose author is not trusted: sizes, addresses, counts and rates."""
+"""Numbers of files whose author is not trusted: sizes, addresses, counts and rates."""
 
 from __future__ import annotations
 
@@ -22,30 +22,33 @@ _POSITIVE = frozenset(
 _MAX = 1 << 60
 
 
-def require_counts(value: Any, where: str, name: str = "") -> None:
+def require_counts(
+    value: Any, where: str, name: str = "", hint: str = "compile the package again"
+) -> None:
     """Refuses a document in which a number is negative, not finite or beyond any machine.
 
     Args:
         value: Frozen values, at any depth; none of their numbers may be below 0.
         where: What errors call the place of ``value``.
         name: Of the field that ``value`` is.
+        hint: What makes a file with right numbers.
 
     Raises:
         InputError: Names the first such number.
     """
     if is_dataclass(value):
         for item in fields(value):
-            require_counts(getattr(value, item.name), f"{where}.{item.name}", item.name)
+            require_counts(getattr(value, item.name), f"{where}.{item.name}", item.name, hint)
     elif isinstance(value, Mapping):
         for key, member in value.items():
-            require_counts(member, f"{where}.{key}")
+            require_counts(member, f"{where}.{key}", hint=hint)
     elif isinstance(value, tuple):
         for index, member in enumerate(value):
-            require_counts(member, f"{where}[{index}]", name)
+            require_counts(member, f"{where}[{index}]", name, hint)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         least = "more than 0" if name in _POSITIVE else "0 or more"
         if not isfinite(value) or not 0 <= value <= _MAX or (value == 0 and name in _POSITIVE):
             raise InputError(
                 f"{where}: {value}; {least} is needed, and at most {_MAX}",
-                hint="compile the package again",
+                hint=hint,
             )

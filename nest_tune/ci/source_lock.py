@@ -20,7 +20,7 @@ from compiler_core.accuracy.float_model import stacked
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.accuracy.samples import EvaluationData
 from compiler_core.compile.sources import FloatModel
-from compiler_core.configuration.lock import Lock, LockedLayer
+from compiler_core.configuration.lock import Lock, LockedLayer, read_lock
 from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
 from compiler_core.files.plain import from_plain, to_plain
@@ -73,7 +73,7 @@ def read_source_lock(path: Path) -> SourceLock:
         )
     found = plain.get("measured", {})
     measured = from_plain(dict[str, float], found, f"{path}: measured")
-    return SourceLock(from_plain(Lock, plain["lock"], f"{path}: lock"), measured)
+    return SourceLock(read_lock(plain["lock"], f"{path}: lock"), measured)
 
 
 def named_by_sources(path: Path) -> Named | None:

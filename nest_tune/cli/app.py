@@ -17,6 +17,7 @@ from compiler_core.errors import (
     StorageLostError,
 )
 from compiler_core.files.exhausted import lack_of
+from nest_tune.cli.empty import holds_something, refuse_empty
 from nest_tune.cli.lazy import LazyCommand, lazy_group
 from nest_tune.cli.output import ExitCode, print_error, print_traceback, version
 from nest_tune.cli.repeating import say_what_is_kept
@@ -194,6 +195,7 @@ def _lost_output(error: OSError, code: int) -> int:
 
 def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
     try:
+        refuse_empty(arguments)
         result = app(arguments, prog_name="nest-tune", standalone_mode=False)
         if result == ExitCode.INTERRUPTED:  # what Typer makes of Ctrl-C
             raise KeyboardInterrupt
@@ -282,7 +284,7 @@ def _command(arguments: list[str]) -> tuple[list[str], Any]:
 
 def _mistaken(node: Any, words: list[str], arguments: list[str]) -> tuple[str, str] | None:
     """Message and hint where an argument is a file of another kind than the command takes."""
-    if not words or hasattr(node, "commands"):
+    if not words or hasattr(node, "commands") or not all(map(holds_something, arguments)):
         return None
     from nest_tune.cli.mistaken import mistaken
 

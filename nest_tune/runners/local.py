@@ -36,6 +36,7 @@ from nest_tune.runners.runner import (
     RunnerOptions,
     Setup,
     Work,
+    hint_of,
     kind_of,
     resolve,
 )
@@ -199,10 +200,10 @@ class LocalRunner:
         worker.work = None
         if kind == "done":
             return [Answer(ticket, Ending.DONE, value=rest[0], wall_s=wall_s)]
-        error, message, log = rest[0], rest[1], _last_lines(worker.log)
+        (error, message, hint), log = rest, _last_lines(worker.log)
         if not worker.ready:  # the setup failed: the next call tries again
             self._end(worker)
-        return [Answer(ticket, Ending.ERROR, None, error, message, wall_s, log)]
+        return [Answer(ticket, Ending.ERROR, None, error, message, wall_s, log, hint)]
 
 
 def _death(code: int | None) -> str:
@@ -274,5 +275,5 @@ def _attempt(pipe: Connection, call: Any) -> tuple[Any] | None:
     except Exception as error:
         traceback.print_exc()
         text = " ".join(str(error).split()) or type(error).__name__
-        pipe.send(("error", kind_of(error), text))
+        pipe.send(("error", kind_of(error), text, hint_of(error)))
         return None

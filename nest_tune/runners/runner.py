@@ -102,6 +102,7 @@ class Answer:
         message: What was raised, in one line.
         wall_s: Time on the worker.
         log: Last lines that the worker wrote in this call, where it is not done.
+        hint: What to do about what was raised; empty where nobody knows.
     """
 
     ticket: int
@@ -111,6 +112,7 @@ class Answer:
     message: str = ""
     wall_s: float = 0.0
     log: str = ""
+    hint: str = ""
 
 
 class Runner(Protocol):
@@ -210,3 +212,8 @@ def kind_of(error: BaseException) -> str:
         if kind.__module__ == NestTuneError.__module__:
             return kind.__name__
     return type(error).__name__
+
+
+def hint_of(error: BaseException) -> str:
+    """What an error says that one should do."""
+    return (error.hint or "") if isinstance(error, NestTuneError) else ""

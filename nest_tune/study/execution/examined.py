@@ -180,7 +180,8 @@ class ExaminedModel(ABC):
         if decisions is not None:
             outputs = self.outputs(decisions, data.inputs, data.samples)
         labels = None if self.exam.compares else data.labels
-        return self._scored(outputs, theirs, labels, data.samples)
+        found = self._scored(outputs, theirs, labels, data.samples)
+        return self._with_fidelity(found, outputs, theirs)
 
     def notes(self) -> tuple[str, ...]:
         """What to know of the metric on these data.
@@ -204,12 +205,23 @@ class ExaminedModel(ABC):
         if exam.compares:
             floats = chosen_samples(self.float_outputs, self.samples, rows)
         found = self._scored(outputs, floats, labels, count)
-        if exam.kind.is_function or outputs is self.float_outputs:
+        if outputs is self.float_outputs:
             return found
         theirs = chosen_samples(self.float_outputs, self.samples, rows)
+        return self._with_fidelity(found, outputs, theirs)
+
+    def _with_fidelity(
+        self,
+        found: Score,
+        outputs: Mapping[str, npt.NDArray[Any]],
+        theirs: Mapping[str, npt.NDArray[Any]],
+    ) -> Score:
+        """With agreement and noise against the float model, but for a user's own metric."""
+        if self.exam.kind.is_function:
+            return found
         labelled = self.data.labels is not None
-        sums = sums_of(exam.judges, outputs, theirs, count, labelled=labelled)
-        return replace(found, fidelity=sums)
+        judges, count = self.exam.judges, found.samples
+        return replace(found, fidelity=sums_of(judges, outputs, theirs, count, labelled=labelled))
 
     def _scored(
         self,

@@ -256,7 +256,8 @@ def _trial_timeout(environment: Mapping[str, str]) -> float | None:
 def _require_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(
-            f"study name {name!r}: letters, digits, '.', '_' and '-' are allowed, at most 100"
+            f"study name {name!r}: letters, digits, '.', '_' and '-' are allowed, at most 100, and "
+            "the first one is a letter or digit"
         )
 
 

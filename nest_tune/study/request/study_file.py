@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -21,6 +21,9 @@ from nest_tune.study.request.study_request import DEFAULT_SPACES, SPACES, settin
 _BYTES_MAX = 1 << 20
 
 
+_Text = Annotated[str, Field(min_length=1)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -28,8 +31,8 @@ class _Section(BaseModel):
 def _tables() -> dict[str, Any]:
     """Sections of a study file: one per table that settings name, and those of another form."""
     keys: dict[str, dict[str, Any]] = {name: {} for name in _ORDER}
-    keys["target"]["path"] = (str | None, None)
-    keys["target"]["host"] = (str | list[str] | None, None)
+    keys["target"]["path"] = (_Text | None, None)
+    keys["target"]["host"] = (_Text | list[_Text] | None, None)
     keys["spaces"] = {name: (bool, name in DEFAULT_SPACES) for name in SPACES}
     for setting in settings().values():
         if setting.place:
@@ -52,7 +55,7 @@ def _entry(setting: Setting) -> tuple[Any, Any]:
         return _TABLES[setting.holds], {}
     if setting.kind is list:
         return list[str], []
-    kind: Any = setting.kind
+    kind: Any = _Text if setting.kind is str else setting.kind
     bounds = Field(default=setting.default, ge=setting.least, le=setting.most)
     return (kind if setting.default is not None else kind | None), bounds
 
@@ -132,6 +135,9 @@ def _first_error(error: ValidationError, path: Path) -> InputError:
             f"{where}: {brief(found['input'])}: a table is needed, with keys {', '.join(known)}",
             hint=f"[{place}]",
         )
+    if found["type"] == "string_too_short":
+        key = place.rpartition(".")[2]
+        return InputError(f"{where}: is empty", hint=f"leave {key} out for its default")
     text = found["msg"][0].lower() + found["msg"][1:]
     return InputError(f"{where}: {found['input']!r}: {text}")
 

@@ -257,6 +257,8 @@ def _taken(name: str, setting: Setting, value: Any) -> Any:
         if setting.most is not None and value > setting.most:
             raise InputError(f"{name} {value}: at most {setting.most} is allowed")
         return value
+    if setting.kind is str and value == "":
+        raise InputError(f"{name}: is empty", hint=f"leave {name} out for its default")
     if setting.kind is str and isinstance(value, str | PathLike):
         return str(fspath(value))
     if setting.kind is str and isinstance(value, int | float) and not isinstance(value, bool):

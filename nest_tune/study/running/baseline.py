@@ -51,7 +51,8 @@ def measure_baseline(calls: Calls, noted: Callable[[str], None]) -> tuple[Score,
         )
     if answer.ending is not Ending.DONE:
         kind = InputError if answer.error == "InputError" else NestTuneError
-        raise kind(answer.message, hint="nest-tune study start --dry-run checks all files")
+        hint = answer.hint or "nest-tune study start --dry-run checks all files"
+        raise kind(answer.message, hint=hint)
     if answer.value is None:
         return None
     subset, full, notes = answer.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler_core.clock.machine import ClockMachine
 from compiler_core.configuration.configuration import (
     Configuration,
     Scheme,
@@ -19,8 +21,10 @@ from compiler_core.configuration.configuration import (
     parse_configuration,
     read_configuration,
 )
+from compiler_core.configuration.lock import Lock, LockedClock, LockedLayer
 from compiler_core.errors import InputError
 from compiler_core.quantize.exponents import Granularity
+from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.units.vta.schedule.schedule import (
     BiasVariant,
@@ -125,6 +129,39 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, words: str) 
         read_configuration(path)
     assert words in raised.value.message
     assert str(path) in raised.value.message
+
+
+LOCKED = replace(
+    CONFIGURATION,
+    scheme=Scheme(
+        {"x": 5},
+        quality=Quality("y", -3.0, 107, 0.5),
+        ladder=Ladder("first", True, {"first": Rung("taken", Quality("y", -3.0, 108))}, 4.25, 4.5),
+    ),
+    lock=Lock(
+        "m.onnx",
+        "vta",
+        samples=109,
+        shapes={"x": (1, 110)},
+        layers={"conv 1": LockedLayer("vta", "Conv", 111, 0.25, 0.75, 112, 113)},
+        clock=LockedClock(ClockMachine("a", "x86_64", "", 117, "ort", 118), (14.5, 15.5), (16.5,)),
+    ),
+)
+
+
+@pytest.mark.parametrize("wrong", ["-1", "-0.5", "1152921504606846977", "1e300"])
+@pytest.mark.parametrize(
+    "number", [*range(107, 114), 117, 118, 4.25, 4.5, 0.25, 0.75, 14.5, 15.5, 16.5]
+)
+def test_counts_and_costs_of_a_lock_are_0_or_more(number: float, wrong: str) -> None:
+    """Noise in dB alone may be negative."""
+    text = configuration_text(LOCKED)
+    assert parse_configuration(text.encode(), "lock") == LOCKED
+    changed, count = re.subn(rf"(?<=[ \[]){re.escape(str(number))}(?=[\n,\]])", wrong, text)
+    assert count == 1
+    with pytest.raises(InputError) as raised:
+        parse_configuration(changed.encode(), "lock")
+    assert " is needed" in raised.value.message
 
 
 def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:

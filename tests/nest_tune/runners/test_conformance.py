@@ -93,7 +93,8 @@ def test_errors_are_answers(runner: Runner) -> None:
     runner.submit(call(3, "missing"))
     answers = gather(runner, 3)
     assert (answers[1].ending, answers[1].error) == (Ending.ERROR, "InfeasibleError")
-    assert answers[1].message == "does not fit"
+    assert (answers[1].message, answers[1].hint) == ("does not fit", "a larger one")
+    assert answers[2].hint == ""
     assert (answers[2].ending, answers[2].error) == (Ending.ERROR, "ZeroDivisionError")
     assert (answers[3].ending, answers[3].error) == (Ending.ERROR, "AttributeError")
 

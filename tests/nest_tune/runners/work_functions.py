@@ -29,7 +29,7 @@ def echo(_state: Any, payload: Any) -> Any:
 
 def refuse(_state: Any, payload: Any) -> Any:
     if payload == "infeasible":
-        raise InfeasibleError("does not\nfit")
+        raise InfeasibleError("does not\nfit", hint="a larger one")
     raise ZeroDivisionError("by zero")
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.accuracy.intervals import paired_difference, wilson
-from compiler_core.accuracy.score import counted, drop
+from compiler_core.accuracy.intervals import Z_95, paired_share_difference, wilson
+from compiler_core.accuracy.score import Score, counted, drop
 from compiler_core.accuracy.tally import Tally
 from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.proposals.evidence import (
@@ -52,11 +54,50 @@ def test_intervals_are_wilsons_and_paired() -> None:
     found = evidence_of(own, floats, accuracy_metrics("top1", own, floats), "top1")
     expected = wilson(int(ours.sum()), 300)
     assert found.intervals["accuracy"] == (expected.low, expected.high)
-    paired = paired_difference(theirs, ours)
+    gained, lost = int((theirs > ours).sum()), int((theirs < ours).sum())
+    paired = paired_share_difference(gained, lost, 300)
     assert found.intervals["accuracy_drop"] == (paired.low, paired.high)
     assert found.pessimistic == {}
     assert interval_text((0.1, 0.25)) == "[0.1, 0.25]"
     assert interval_text(None) == ""
+
+
+def _drop_interval(own: Score, floats: Score) -> tuple[float, float]:
+    metrics = accuracy_metrics("top1", own, floats)
+    return evidence_of(own, floats, metrics, "top1").intervals["accuracy_drop"]
+
+
+@given(st.integers(1, 5000), st.integers(0, 5000), st.sampled_from([1, 7]))
+def test_no_sample_that_differs_says_only_that_few_do(
+    samples: int, right: int, positions: int
+) -> None:
+    """The end is exact: of this share of samples that are lost, none shows itself in so many by
+    chance as Wilson's interval of 0 says."""
+    shares = np.array([positions] * min(right, samples) + [0] * max(0, samples - right), np.int64)
+    floats = counted([Tally(shares, positions)])
+    low, high = _drop_interval(floats, floats)
+    assert high == pytest.approx(wilson(0, samples).high)
+    assert low == -high
+
+
+def test_outputs_of_the_float_model_lose_nothing_for_certain() -> None:
+    floats = score([1] * 200 + [0] * 100)
+    assert _drop_interval(replace(floats, fidelity=((300, 300, 5.0, 0.0),)), floats) == (0, 0)
+    assert _drop_interval(replace(floats, fidelity=((300, 300, 5.0, 1e-9),)), floats)[1] > 0.01
+
+
+@given(st.integers(1, 2000), st.data())
+def test_paired_intervals_hold_their_value_and_tell_what_mc_nemar_tells(
+    samples: int, drawn: st.DataObject
+) -> None:
+    gained = drawn.draw(st.integers(0, samples))
+    lost = drawn.draw(st.integers(0, samples - gained))
+    found = paired_share_difference(gained, lost, samples)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    other = paired_share_difference(lost, gained, samples)
+    assert (other.low, other.high) == pytest.approx((-found.high, -found.low), abs=1e-12)
+    told = (gained - lost) ** 2 > Z_95**2 * (gained + lost)
+    assert told == (not found.low <= 0 <= found.high)
 
 
 @pytest.mark.parametrize("lost", [0, 3, 20])

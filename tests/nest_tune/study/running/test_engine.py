@@ -304,7 +304,8 @@ def failing(function: str, error: str) -> Any:
     def hurdle(work: Work) -> Answer | None:
         if not work.function.endswith(function):
             return None
-        return Answer(work.ticket, Ending.ERROR, error=error, message="the plug is out")
+        message = "the plug is out"
+        return Answer(work.ticket, Ending.ERROR, error=error, message=message, hint="put it in")
 
     return hurdle
 
@@ -312,8 +313,9 @@ def failing(function: str, error: str) -> Any:
 @pytest.mark.parametrize("error", ["InputError", "OSError"])
 def test_a_start_that_fails_before_its_first_trial_leaves_no_name(studies: Any, error: str) -> None:
     settings = studies.settings(trials=2)
-    with pytest.raises(NestTuneError, match="the plug is out"):
+    with pytest.raises(NestTuneError, match="the plug is out") as told:
         studies.run(settings, hurdle=failing(":float_accuracy", error))
+    assert told.value.hint == "put it in"
     with pytest.raises(InputError, match="no study"):
         StudyStorage(settings.storage).find(settings.name)
     assert len(studies.run(settings).trials) == 2  # under the same name
