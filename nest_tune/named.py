@@ -11,6 +11,7 @@ from compiler_core.configuration.configuration import Configuration, read_config
 from compiler_core.configuration.lock import Lock
 from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
+from nest_tune.study_command import study_command
 
 if TYPE_CHECKING:
     from nest_tune.study.store.result import StudyResult
@@ -162,4 +163,5 @@ def require_files(result: StudyResult) -> None:
         ("--evaluation", named.evaluation),
     ):
         if file is not None:
-            replace(file, option=f"nest-tune study resume {result.study.word} {option}").found()
+            command = study_command("resume", result.study.name, option)
+            replace(file, option=command).found()

@@ -165,6 +165,10 @@ def _signature(manifest: Manifest) -> Graph:
             raise InputError(
                 f"port {name!r}: sample_axis is {port.sample_axis}; it has shape {port.shape}"
             )
+        if any(size is not None and size < 0 for size in port.shape or ()):
+            raise InputError(f"port {name!r}: shape {port.shape} has a size below 0")
+        if name in manifest.inputs and (port.shape or (1,))[0] == 0:
+            raise InputError(f"port {name!r}: shape {port.shape} has no samples")
     return Graph(
         manifest.model.name,
         manifest.inputs,
@@ -187,7 +191,7 @@ def _check_views(manifest: Manifest, where: str) -> None:
         rank = len(view.split)
         fits = rank > 0 and sorted(view.permutation) == list(range(rank))
         fits = fits and view.permutation[0] == 0 and min(view.split) >= 1
-        fits = fits and prod(view.split) == prod(size or 1 for size in port.shape)
+        fits = fits and prod(view.split) == prod(size for size in port.shape if size is not None)
         fits = fits and view.split[0] == integers.shape[0]
         held = view.padded or view.split
         if view.padded and fits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import Enum
@@ -20,6 +19,7 @@ from nest_tune.cli.setting_options import takes
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import MovedFile, Name, Output, Pick, open_storage
 from nest_tune.study.request.study_request import StudyRequest
+from nest_tune.study_command import study_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -251,10 +251,9 @@ def _run(
 
 def _print_next(name: str, url: Url | None) -> None:
     """What to look at now."""
-    where = "" if url is None else f" --storage {shlex.quote(str(url))}"
-    name = shlex.quote(name)
-    say(f"look at it: nest-tune study report {name}{where} -o report.html")
-    say(f"why it is so: nest-tune study explain {name}{where}")
+    where = [] if url is None else ["--storage", str(url)]
+    say(f"look at it: {study_command('report', name, *where, '-o', 'report.html')}")
+    say(f"why it is so: {study_command('explain', name, *where)}")
 
 
 _FINAL_CODES = (NestTuneError.exit_code, InputError.exit_code, InfeasibleError.exit_code)
@@ -276,9 +275,8 @@ def _saved(name: str, url: Url | None) -> Iterator[None]:
         if OLD_KEPT in notes:
             progress(OLD_KEPT)
         if not is_final and NOTHING_KEPT not in notes:
-            words = ["nest-tune", "study", "resume", name]
-            words += [] if url is None else ["--storage", str(url)]
-            progress(f"saved; go on with: {shlex.join(words)}")
+            where = [] if url is None else ["--storage", str(url)]
+            progress(f"saved; go on with: {study_command('resume', name, *where)}")
             if url is not None and url.has_secrets:
                 progress(f"before that, {PASSWORD_HINT}")
         raise

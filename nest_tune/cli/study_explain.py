@@ -20,6 +20,7 @@ from nest_tune.cli.study_options import (
 )
 from nest_tune.cli.tables import print_table
 from nest_tune.figures import figure, figures
+from nest_tune.study_command import study_command
 
 if TYPE_CHECKING:
     from nest_tune.report.explain import Explanation
@@ -143,7 +144,7 @@ def _print(found: Explanation, result: StudyResult, name: str) -> None:
         print_table(table, out=out)
     elif not found.effects:
         out.print("nothing: it is the default")
-    left_out = left_out_text(found.effects, f"nest-tune study explain {name}")
+    left_out = left_out_text(found.effects, study_command("explain", name))
     if left_out:
         out.print(left_out, soft_wrap=True)
     better = [e for e in found.effects if verdict(e, trial, result) is Verdict.BETTER]

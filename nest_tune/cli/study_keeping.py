@@ -12,6 +12,7 @@ from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json, say
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import StorageUrl, open_storage
+from nest_tune.study_command import study_command
 
 __all__ = ["app", "import_studies", "verify"]
 
@@ -88,7 +89,7 @@ def verify(
         gone = next((study for study in found.damage if study and study not in found.studies), "")
         raise CheckError(
             f"storage {found.storage}: something is damaged",
-            hint=f"nest-tune study delete {gone}"
+            hint=study_command("delete", gone)
             if gone
             else "nest-tune study verify --repair lets go of it; a resume makes it again",
         )

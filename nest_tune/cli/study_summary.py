@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nest_tune.cli.output import console
 from nest_tune.cli.tables import print_table
 from nest_tune.study.request.goals import TrialMetric
+from nest_tune.study_command import study_command
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -95,7 +96,8 @@ def print_first_failure(result: StudyResult) -> bool:
         f"{failed.message}",
         soft_wrap=True,
     )
-    out.print(f"more of it: nest-tune study show {result.study.word}:{failed.number}")
+    command = study_command("show", f"{result.study.name}:{failed.number}")
+    out.print(f"more of it: {command}")
     return True
 
 
@@ -157,7 +159,7 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
     text = decisions_text(
         decisions_of(result, chosen),
         _MOST_DECISIONS,
-        f"nest-tune study show {result.study.word}:{chosen.number}",
+        study_command("show", f"{result.study.name}:{chosen.number}"),
     )
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)
     for line in instead_lines(result, chosen):

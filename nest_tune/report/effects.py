@@ -20,6 +20,7 @@ from nest_tune.study.proposals.evidence import differs_by_chance, trial_score
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
+from nest_tune.study_command import study_command
 
 if TYPE_CHECKING:
     from compiler_core.compile.compile import CompiledModel
@@ -97,7 +98,7 @@ def effects(
         tuple(rows),
         tuple(limit_text(binding, result) for binding in found.bindings),
         tuple(row.decision for row in rows if row.verdict == Verdict.BETTER.value),
-        left_out_text(found.effects, f"nest-tune study explain {result.study.word}"),
+        left_out_text(found.effects, study_command("explain", result.study.name)),
         found.interrupted,
     )
 

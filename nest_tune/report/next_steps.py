@@ -15,6 +15,7 @@ from nest_tune.study.request.settings import DEFAULT_STORAGE, StudySettings
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome, OuterTrial
+from nest_tune.study_command import study_command
 
 _MOST = 5
 _WORTH_SAYING = 0.1
@@ -196,7 +197,7 @@ def _excess(layer: LayerReport) -> str:
 
 def _resume(result: StudyResult, storage: str) -> str:
     more = max(10, len(result.trials) // 2)
-    return _line("study", "resume", result.study.name, "--trials", f"+{more}", *_place(storage))
+    return study_command("resume", result.study.name, "--trials", f"+{more}", *_place(storage))
 
 
 def _place(storage: str) -> list[str]:

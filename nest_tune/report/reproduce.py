@@ -26,6 +26,10 @@ from nest_tune.study.request.study_request import SPACES, StudyRequest
 from nest_tune.study.store.marks import ASYNCHRONOUS, KEEPS_STATE, marks
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
+from nest_tune.study_command import plain_name, study_command
+
+_LONGEST = 100
+"""Letters of a name that a search is started under."""
 
 
 def commands_for(result: StudyResult, trial: OuterTrial, storage: str) -> tuple[str, ...]:
@@ -37,11 +41,12 @@ def commands_for(result: StudyResult, trial: OuterTrial, storage: str) -> tuple[
         storage: URL of its database.
     """
     name = result.study.name
-    lock = f"{name}.toml"
+    plain = plain_name(name)[:_LONGEST] or "study"
+    lock = f"{plain}.toml"
     place = ["--storage", str(StorageUrl(storage))] if storage != DEFAULT_STORAGE else []
     return (
-        _line("study", "export", f"{name}:{trial.number}", "-o", lock, *place),
-        _line("compile", "--config", lock, "-o", f"{name}-package"),
+        study_command("export", f"{name}:{trial.number}", "-o", lock, *place),
+        _line("compile", "--config", lock, "-o", f"{plain}-package"),
         _line("ci", "check", lock),
     )
 
@@ -51,12 +56,13 @@ def search_commands(result: StudyResult, chosen: OuterTrial | None) -> tuple[str
     that search is shown where its number means the same."""
     settings = result.settings
     trials = str(max(len(result.trials), 1))
-    again = ["--storage", f"sqlite:///{settings.name}-again.db"]
+    name = plain_name(settings.name)[:_LONGEST] or "study"
+    again = ["--storage", f"sqlite:///{name}-again.db"]
     budget = ["--seed", str(settings.seed), "--trials", trials]
     words = [settings.file] if _file_says_all(settings) and settings.file else _flags(settings)
-    lines = [_line("study", "start", *words, *budget, "--name", settings.name, *again)]
+    lines = [_line("study", "start", *words, *budget, "--name", name, *again)]
     if chosen is not None and not result.asked_for:
-        lines.append(_line("study", "show", f"{settings.name}:{chosen.number}", *again))
+        lines.append(_line("study", "show", f"{name}:{chosen.number}", *again))
     return tuple(lines)
 
 

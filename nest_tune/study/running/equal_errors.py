@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from compiler_core.errors import NestTuneError
 from nest_tune.study.trial import OuterTrial
+from nest_tune.study_command import study_command
 
 EQUAL_ERRORS = 10
 """So many equal errors at the start end a study."""
@@ -29,5 +30,5 @@ def equal_errors(
     return NestTuneError(
         f"the first {EQUAL_ERRORS} trials all failed in the same way "
         f"({start[0].outcome.value}): {start[0].message}",
-        hint=None if shown is None else f"nest-tune study show {shown}",
+        hint=None if shown is None else study_command("show", shown),
     )

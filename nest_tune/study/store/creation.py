@@ -37,6 +37,7 @@ from nest_tune.study.store.resume import (
 )
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import BESIDE, StoredStudy
+from nest_tune.study_command import study_command
 from nest_tune.user_modules import working_folder
 
 
@@ -60,7 +61,7 @@ def create_study(
     if found is not None and if_exists != "fail" and found.is_running:
         raise InputError(
             f"study {found.name!r} is running in process {found.owner}",
-            hint=f"nest-tune study cancel {found.word}",
+            hint=study_command("cancel", found.name),
         )
     require_sampler(ground.problem)
     if found is not None and if_exists == "replace":

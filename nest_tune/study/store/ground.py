@@ -24,6 +24,7 @@ from nest_tune.study.proposals.outer_space import FIRST_SCHEME
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.request.settings import StudySettings
+from nest_tune.study_command import study_command
 from nest_tune.user_modules import module_files
 from search_spaces.joint import JointSpace
 
@@ -74,7 +75,7 @@ class Ground:
             return self.on
         raise InputError(
             f"target {self.on.name!r} takes generated sources: there are no programs",
-            hint=f"nest-tune study best {self.settings.name} -o FOLDER writes the sources",
+            hint=study_command("best", self.settings.name, "-o", "FOLDER") + " writes the sources",
         )
 
     @property

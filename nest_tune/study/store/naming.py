@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study_command import plain_name
 
 _LONGEST = 90
 """Letters of what stands before the number: a name has 100 at most."""
@@ -19,7 +20,7 @@ def base_name(model: str, target: str) -> str:
     parts = (
         Path(part).stem if part.endswith((".onnx", ".toml")) else part for part in (model, target)
     )
-    text = "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-._") for part in parts)
+    text = "-".join(map(plain_name, parts))
     return text.strip("-")[:_LONGEST] or "study"
 
 

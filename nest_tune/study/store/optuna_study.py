@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compiler_core.errors import InputError
 from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study_command import study_command
 
 if TYPE_CHECKING:
     import optuna
@@ -53,5 +54,5 @@ def optuna_study(opened: StudyStorage, name: str) -> optuna.Study:
     except (ValueError, KeyError, RuntimeError) as error:
         raise InputError(
             f"study {name!r}: Optuna cannot read it: {error}",
-            hint=f"nest-tune study verify {name}",
+            hint=study_command("verify", name),
         ) from error

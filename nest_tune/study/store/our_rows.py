@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from shlex import quote
 from typing import Any
 
 import sqlalchemy as sql
@@ -15,6 +14,7 @@ from nest_tune.study.store.optuna_side import OptunaSide
 from nest_tune.study.store.stored_document import damaged, read_study_document
 from nest_tune.study.store.stored_study import Status, StoredStudy
 from nest_tune.study.store.tables import RUNS, STUDIES, TASKS, digest_of
+from nest_tune.study_command import study_command
 
 _NOBODY = {
     "status": Status.NEW.value,
@@ -89,8 +89,8 @@ def read_row(found: Described) -> StoredStudy:
         raise InputError(
             f"{where}: its row is damaged or not in this storage, as where Optuna copied the study "
             "here from another one",
-            hint="use the storage that it was copied from, or nest-tune study delete "
-            + quote(found.name),
+            hint="use the storage that it was copied from, or "
+            + study_command("delete", found.name),
         )
     known = {status.value: status for status in Status}
     numbers = (row.created_s, row.beat_s, row.now_s)

@@ -16,6 +16,7 @@ from nest_tune.study.store.results import ResultRows
 from nest_tune.study.store.stored_study import BESIDE, StoredStudy
 from nest_tune.study.store.study_rows import new_study, study_key
 from nest_tune.study.store.tables import STUDIES
+from nest_tune.study_command import study_command
 
 
 class ReplacingRows(ResultRows):
@@ -37,7 +38,7 @@ class ReplacingRows(ResultRows):
             if left.is_running:
                 raise InputError(
                     f"study {old.name!r} is being replaced by process {left.owner}",
-                    hint=f"nest-tune study cancel {left.word}",
+                    hint=study_command("cancel", left.name),
                 )
             self.delete(left)
         made = self.create(old.name + BESIDE, document)
@@ -64,7 +65,7 @@ class ReplacingRows(ResultRows):
             if is_there and self._current(connection, old).is_running:
                 raise InputError(
                     f"study {old.name!r} has been resumed meanwhile: it is not replaced",
-                    hint=f"nest-tune study cancel {old.word}",
+                    hint=study_command("cancel", old.name),
                 )
             told = new_study(old.name, study.mark, study.document)
             over = study_key(old) if is_there else None

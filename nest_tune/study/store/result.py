@@ -19,6 +19,7 @@ from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.study.trial import OuterTrial, Point
 from nest_tune.study.tuning.seam import TunedTask, tuned_from_plain
+from nest_tune.study_command import study_command
 
 if TYPE_CHECKING:
     from compiler_core.compile.compile import CompiledModel
@@ -162,5 +163,5 @@ def require_measured(result: StudyResult, trial: OuterTrial) -> None:
         raise InputError(
             f"trial {trial.number} of study {result.study.name!r} is {trial.outcome.value}: "
             f"{trial.message}; only measured trials can be compiled",
-            hint=f"nest-tune study best {result.study.word}",
+            hint=study_command("best", result.study.name),
         )

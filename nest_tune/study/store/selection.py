@@ -10,6 +10,7 @@ from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.resume import check_unchanged
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.study.trial import OuterTrial
+from nest_tune.study_command import study_command
 
 if TYPE_CHECKING:
     from nest_tune.study.store.ground import Ground
@@ -26,7 +27,7 @@ def trial_of(result: StudyResult, number: int) -> OuterTrial:
             return trial
     raise InputError(
         f"study {result.study.name!r} has no trial {number}; it has {len(result.trials)}",
-        hint=f"nest-tune study trials {result.study.word}",
+        hint=study_command("trials", result.study.name),
     )
 
 
@@ -41,10 +42,10 @@ def selected(result: StudyResult, number: int | None, rule: str | None = None) -
         return trial_of(result, number)
     chosen = result.chosen(rule)
     if chosen is None:
-        name = result.study.word
+        name = result.study.name
         raise InfeasibleError(
             f"study {result.study.name!r}: none of {len(result.trials)} trials is feasible",
-            hint=f"nest-tune study best {name} shows the closest; {name}:NUMBER names a trial",
+            hint=study_command("best", name) + f" shows the closest; {name}:NUMBER names a trial",
         )
     return chosen
 
@@ -84,7 +85,7 @@ def require_running(study: StoredStudy) -> StoredStudy:
     if not study.is_running:
         raise InputError(
             f"study {study.name!r} is not running (status {study.status.value})",
-            hint=f"nest-tune study show {study.word}",
+            hint=study_command("show", study.name),
         )
     return study
 
@@ -98,6 +99,6 @@ def require_idle(study: StoredStudy) -> StoredStudy:
     if study.is_running:
         raise InputError(
             f"study {study.name!r} is running in process {study.owner}",
-            hint=f"nest-tune study cancel {study.word}",
+            hint=study_command("cancel", study.name),
         )
     return study

@@ -14,6 +14,7 @@ from nest_tune.study.execution.source_bench import KERNEL, SourceBench
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult, require_measured
 from nest_tune.study.trial import OuterTrial
+from nest_tune.study_command import study_command
 
 _SAMPLES = 2
 """Of the self test."""
@@ -29,7 +30,7 @@ def trial_configuration(ground: Ground, result: StudyResult, trial: OuterTrial) 
     if not ground.are_sources:
         raise InputError(
             f"target {ground.target.name!r} takes programs: there are no sources",
-            hint=f"nest-tune study best {result.study.word} -o FOLDER compiles a trial",
+            hint=study_command("best", result.study.name, "-o", "FOLDER") + " compiles a trial",
         )
     candidate = SourceBench(ground.subjects).candidate(ground.space.decode(trial.point))
     kernels = {}

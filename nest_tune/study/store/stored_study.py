@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from shlex import quote
 from typing import Any
 
 from nest_tune.records.owner import SILENCE_S, read_owner
@@ -81,11 +80,6 @@ class StoredStudy:
         """Host and process that were the last to run it, ``host:pid``; empty where none does."""
         owner = read_owner(self.process)
         return "" if owner is None else owner.shown
-
-    @property
-    def word(self) -> str:
-        """Its name as a shell takes it: viewers give names with spaces."""
-        return quote(self.name)
 
     @property
     def started_as(self) -> str:

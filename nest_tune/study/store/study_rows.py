@@ -13,7 +13,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from shlex import quote
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
@@ -34,6 +33,7 @@ from nest_tune.study.store.our_rows import (
 )
 from nest_tune.study.store.stored_study import BESIDE, Request, Status, StoredStudy
 from nest_tune.study.store.tables import RUNS, STUDIES, digest_of
+from nest_tune.study_command import study_command
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class StudyRows(OpenedStorage):
             if study.started_as == name and not study.name.endswith(BESIDE):
                 raise InputError(
                     f"study {name!r}: renamed to {study.name!r} since it was started",
-                    hint=f"nest-tune study show {study.word}",
+                    hint=study_command("show", study.name),
                 )
         raise InputError(
             f"study {name!r}: not in {self.shown}; "
@@ -252,7 +252,7 @@ class StudyRows(OpenedStorage):
             if current.is_running:
                 raise InputError(
                     f"study {study.name!r} is running in process {current.owner}",
-                    hint=f"nest-tune study stop {study.word}",
+                    hint=study_command("stop", study.name),
                 )
             epoch = current.fence[1] + 1
             values = {"token": token, "epoch": epoch, "process": process, "request": ""}
@@ -338,7 +338,7 @@ class StudyRows(OpenedStorage):
             raise StorageLostError(
                 f"study {study.name!r} was renamed to {renamed!r} while it ran: that made another "
                 "one of it",
-                hint=f"nest-tune study resume {quote(renamed)}",
+                hint=study_command("resume", renamed),
             )
         if held or row is None:
             raise StorageLostError(
@@ -350,7 +350,7 @@ class StudyRows(OpenedStorage):
         raise LostStudyError(
             f"study {study.name!r} was taken over by {by}: this one had shown no sign of life, "
             "and nothing more of it is stored",
-            hint=f"nest-tune study show {study.word}",
+            hint=study_command("show", study.name),
         )
 
     def _renamed(self, connection: sql.Connection, study: StoredStudy) -> str | None:

@@ -20,6 +20,7 @@ from nest_tune.study.store.study_rows import study_key
 from nest_tune.study.store.tables import RESULTS, TASKS, digest_of
 from nest_tune.study.store.trial_document import read_sealed
 from nest_tune.study.trial import Outcome
+from nest_tune.study_command import study_command
 
 _CHECK = "the database's own check"
 
@@ -129,7 +130,7 @@ def _repair(storage: StudyStorage, study: StoredStudy, other: frozenset[int]) ->
     if study.is_running:
         raise InputError(
             f"study {study.name!r} is running in process {study.owner}",
-            hint=f"nest-tune study stop {study.word}",
+            hint=study_command("stop", study.name),
         )
     study = storage.own(study)
     key = study_key(study)

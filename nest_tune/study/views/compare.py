@@ -13,6 +13,7 @@ from nest_tune.study.proposals.hypervolume import hypervolume
 from nest_tune.study.request.goals import Objective
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
+from nest_tune.study_command import study_command
 
 _CHECKPOINTS = 4
 
@@ -154,9 +155,7 @@ def compare(
     if short:
         raise InputError(
             f"study {short[0]!r} has fewer than {max(count, 1)} trials",
-            hint=f"nest-tune study resume {short[0]}, or --trials {common}"
-            if common
-            else f"nest-tune study resume {short[0]}",
+            hint=study_command("resume", short[0]) + (f", or --trials {common}" if common else ""),
         )
     metrics = {result.settings.metric for result in results}
     goals = tuple(

@@ -435,6 +435,20 @@ def test_layers_of_a_report_are_launches_of_the_package(
         read_package(package)
 
 
+@pytest.mark.parametrize("name", ["mixed", "float_only", "two_inputs"])
+@pytest.mark.parametrize("size", [0, -1, -(1 << 40)])
+def test_inputs_of_no_samples_are_refused(
+    compiled_model: Compile, tmp_path: Path, name: str, size: int
+) -> None:
+    folder = tmp_path / "package"
+    write_package(compiled_model(name), folder, {})
+    manifest = json.loads((folder / "package.json").read_bytes())
+    manifest["ports"][manifest["inputs"][0]]["shape"][0] = size
+    (folder / "package.json").write_bytes(sealed_bytes(manifest))
+    with pytest.raises(InputError, match=r"port|view"):
+        read_package(folder)
+
+
 def test_instructions_of_a_forger_do_not_leave_memory(package: Path, synthetic: ModuleType) -> None:
     random = np.random.default_rng(3)
     name = "segments/00-vta/launch-000/core-0/instructions.bin"
