@@ -70,6 +70,7 @@ class CandidateRequest:
         ranging: ``activation_range`` and ``weight_range``, by name; the usual ones where left out.
         precisions: By node, where it is not the usual one.
         memory: One of :meth:`Candidates.memory_plans`; empty for the usual one.
+        form: One of :meth:`Candidates.forms`; empty for the usual one.
     """
 
     graph: Graph
@@ -79,6 +80,7 @@ class CandidateRequest:
     ranging: Mapping[str, str] = field(default_factory=dict)
     precisions: Mapping[str, str] = field(default_factory=dict)
     memory: str = ""
+    form: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class DecidedCandidate:
     ranging: Mapping[str, str]
     precisions: Mapping[str, str]
     memory: str = ""
+    form: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,11 @@ class Candidates(Protocol):
         Raises:
             InputError: The model cannot be written as sources.
         """
+        ...
+
+    def forms(self, graph: Graph) -> tuple[str, ...]:
+        """What may be float32, for models of which integers make nothing of use, the usual form
+        (all in integers) first, then as defaults are tried; precisions count for the rest alone."""
         ...
 
     def memory_plans(

@@ -74,6 +74,7 @@ class SourceBench(ExaminedModel):
                 decisions.get("quantization", {}),
                 decisions.get("precision", {}),
                 decisions.get("memory", {}).get("patches", ""),
+                decisions.get("form", {}).get("form", ""),
             )
             self._made[key] = self.candidates.make(request)
         return self._made[key]

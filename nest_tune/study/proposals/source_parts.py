@@ -48,17 +48,54 @@ class RangingPart:
         return ()
 
 
+class FormPart:
+    """What is float32, where integers alone make nothing of use.
+
+    Args:
+        forms: By name, the usual one first, then as defaults are tried.
+    """
+
+    name = "form"
+
+    def __init__(self, forms: Sequence[str]) -> None:
+        self.parameters: tuple[Parameter, ...] = (
+            Parameter(self.name, tuple(forms), ordered=False),
+        )
+        self.default: OuterPoint = (0,)
+
+    def decode(self, point: OuterPoint) -> Mapping[str, str]:
+        """The form, where it is not the usual one."""
+        return {self.name: self.parameters[0].values[point[0]]} if point[0] else {}
+
+    def point(self, form: str) -> OuterPoint:
+        """The point that means a form.
+
+        Raises:
+            InputError: The space does not hold it.
+        """
+        return (self.parameters[0].index(form or self.parameters[0].values[0]),)
+
+    def is_legal(self, _point: OuterPoint) -> bool:
+        return True
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        """Every form."""
+        return [(index,) for index in range(1, len(self.parameters[0].values))]
+
+
 class PrecisionPart:
     """The precision of every layer with weights.
 
     Args:
         choices: Of the layers.
+        last_first: Whether all layers in the last precision are the first guess.
     """
 
     name = "precision"
 
-    def __init__(self, choices: Sequence[LayerPrecisions]) -> None:
+    def __init__(self, choices: Sequence[LayerPrecisions], *, last_first: bool = False) -> None:
         self.choices = tuple(choices)
+        self._last_first = last_first
         self.parameters: tuple[Parameter, ...] = tuple(
             Parameter(choice.node, choice.precisions, ordered=False) for choice in choices
         )
@@ -102,11 +139,12 @@ class PrecisionPart:
         return tuple(min(column, len(choice.precisions) - 1) for choice in self.choices)
 
     def guesses(self) -> Sequence[OuterPoint]:
-        """All layers in fewer bits, which is the least of everything that counts bits; then as
-        few multiplications with fewer bits as leave certain shares of the bytes; last all layers in
-        the last precision."""
-        fewer = self.all_fewer
-        found = {fewer: None}
+        """All layers in fewer bits, which is the least of everything that counts bits; then as few
+        multiplications with fewer bits as leave certain shares of the bytes; all layers in the
+        last precision, last or first."""
+        fewer, last = self.all_fewer, self.all_in(self.columns)
+        first = [last, fewer] if self._last_first else [fewer]
+        found: dict[OuterPoint, None] = dict.fromkeys(first)
         total = sum(choice.weights for choice in self.choices)
         order = sorted(
             range(len(self.choices)),

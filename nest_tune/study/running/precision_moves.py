@@ -26,7 +26,7 @@ from nest_tune.study.choice.precision_plans import (
 from nest_tune.study.choice.repair import accuracy_limit
 from nest_tune.study.execution.source_bench import COST, SourceBench
 from nest_tune.study.proposals.problem import Asked
-from nest_tune.study.proposals.source_parts import PrecisionPart
+from nest_tune.study.proposals.source_parts import FormPart, PrecisionPart
 from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.trial import OuterTrial, Point
@@ -103,8 +103,11 @@ class PrecisionMoves:
 
     @cached_property
     def _where(self) -> tuple[slice, PrecisionPart] | None:
-        """Where precisions stand in a point, and their part."""
+        """Where precisions stand in a point, and their part; ``None`` where integers alone, from
+        which all plans would follow, are of no use."""
         space = self._problem.space
+        if any(isinstance(part, FormPart) for part in space.parts):
+            return None
         for part, block in zip(space.parts, space.blocks, strict=True):
             if isinstance(part, PrecisionPart) and part.choices:
                 return block, part

@@ -90,7 +90,7 @@ def survey_ground(
     model, shapes = load_with_samples(Path(settings.model), settings.shapes, sizes)
     settings = replace(settings, shapes=shapes)
     if is_bundle_target(settings.target):
-        return survey_sources(settings, model)
+        return survey_sources(settings, model, study, rehearsed=rehearsed)
     target = load_target(settings.target)
     settings, told = examined(settings, model)
     default, warnings = _default_scheme(settings, model, target, study, rehearsed=rehearsed)

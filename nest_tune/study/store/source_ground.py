@@ -14,21 +14,31 @@ from compiler_core.tensor.digest import digest
 from nest_tune.bundling import bundle_target, bundles_for, model_for_sources
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.proposals.narrowing import narrowed
-from nest_tune.study.proposals.source_parts import MemoryPart, PrecisionPart, RangingPart
+from nest_tune.study.proposals.source_parts import FormPart, MemoryPart, PrecisionPart, RangingPart
 from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.examination import examined
 from nest_tune.study.store.ground import Ground, digest_of_file, measured_as
+from nest_tune.study.store.source_forms import forms_needed, forms_of
+from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.user_modules import module_files
 from search_spaces.joint import JointSpace, SpacePart
 
 
-def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
+def survey_sources(
+    settings: StudySettings,
+    model: FloatModel,
+    study: StoredStudy | None = None,
+    *,
+    rehearsed: bool = False,
+) -> Ground:
     """Loads and checks what a study of generated sources stands on.
 
     Args:
         settings: As asked for.
         model: Loaded.
+        study: Where it has been started before: what was found then is taken from it.
+        rehearsed: Whether nothing that takes long is done: no default is tried.
 
     Raises:
         InputError: A file is wrong, or does not fit the model or the metric, the model cannot be
@@ -45,15 +55,20 @@ def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
         raise InputError(
             "there are no calibration data, which int8 needs", hint="--calibration calib.npz"
         )
-    profile = stored_profile(model.graph, read_samples(Path(settings.calibration), model.graph))
+    samples = read_samples(Path(settings.calibration), model.graph)
+    profile = stored_profile(model.graph, samples)
     parts: list[SpacePart] = []
     if settings.quantization:
         ranges = profile.ranges()
-        parts = [RangingPart(search.ranging())]
+        forms = () if study is None else forms_of(study)
+        if study is None and not rehearsed:
+            forms = forms_needed(search, settings.target, model, ranges, samples)
+        parts = [RangingPart(search.ranging()), *([FormPart(forms)] if forms else [])]
         if _asks_for_memory(settings):
             plans = search.memory_plans(model.graph, ranges, settings.target)
             parts += [MemoryPart(plans)] if len(plans) > 1 else []
-        parts.append(PrecisionPart(search.precisions(model.graph, ranges)))
+        choices = search.precisions(model.graph, ranges)
+        parts.append(PrecisionPart(choices, last_first=bool(forms)))
     space = narrowed(JointSpace(parts), settings.values)
     target = bundle_target(settings.target)
     digests = {

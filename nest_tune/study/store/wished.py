@@ -21,7 +21,7 @@ from nest_tune.study.proposals.formats_part import FormatsPart
 from nest_tune.study.proposals.narrowing import point_with
 from nest_tune.study.proposals.outer_space import PlacementPart
 from nest_tune.study.proposals.runtime_part import RuntimePart
-from nest_tune.study.proposals.source_parts import MemoryPart, PrecisionPart, RangingPart
+from nest_tune.study.proposals.source_parts import FormPart, MemoryPart, PrecisionPart, RangingPart
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.trial import Point
 from search_spaces.joint import SpacePart
@@ -107,6 +107,11 @@ def _wish_of_sources(ground: Ground, config: Path) -> _Wish:
     profile = stored_profile(graph, read_samples(Path(ground.settings.calibration), graph))
     search = candidates_for(ground.settings.target)
     found = search.decided(config, graph, ground.model.digest, profile.ranges())
+    if found.form and not any(isinstance(part, FormPart) for part in ground.space.parts):
+        raise InputError(
+            f"{config}: its form is {found.form!r}; this study, for which integers are good enough "
+            "on the calibration data, decides none"
+        )
     if found.memory and not any(isinstance(part, MemoryPart) for part in ground.space.parts):
         raise InputError(
             f"{config}: its operators run in stripes ({found.memory}); this study, whose RAM "
@@ -128,6 +133,8 @@ def _own(part: SpacePart, start: Point, wish: _Wish) -> Point:
         match part:
             case RangingPart():
                 return part.point(wish.sources.ranging)
+            case FormPart():
+                return part.point(wish.sources.form)
             case PrecisionPart():
                 return part.point(wish.sources.precisions)
             case MemoryPart():

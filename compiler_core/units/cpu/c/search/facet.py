@@ -18,6 +18,7 @@ from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import default_scratch
 from compiler_core.units.cpu.c.bundles.classes import counts_classes
 from compiler_core.units.cpu.c.bundles.package import Decisions, decisions_of, read_configuration
+from compiler_core.units.cpu.c.bundles.rungs import rungs
 from compiler_core.units.cpu.c.bundles.targets import Board, load_board
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import WEIGHT_RANGES, Options
@@ -29,6 +30,7 @@ from compiler_core.units.cpu.c.plan.patches import read_patches
 from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, choices
 from compiler_core.units.cpu.c.search.candidate import PACKED, WIDE, CCandidate
 from compiler_core.units.cpu.c.tasks.machine import tools_of
+from compiler_core.units.facets.bundles import BundleRung
 from compiler_core.units.facets.candidates import (
     CandidateRequest,
     DecidedCandidate,
@@ -114,6 +116,11 @@ class CCandidates:
             )
         return tuple(choice for name, choice in found.items() if name not in several)
 
+    def forms(self, graph: Graph) -> tuple[str, ...]:
+        """See :class:`compiler_core.units.facets.candidates.Candidates`."""
+        found = rungs(graph)
+        return (found[0].name, *(rung.name for rung in found if _is_form(rung)))
+
     def memory_plans(
         self, graph: Graph, ranges: Mapping[str, TensorRange], target: str
     ) -> tuple[str, ...]:
@@ -127,10 +134,7 @@ class CCandidates:
     ) -> DecidedCandidate:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
         found = read_configuration(configuration, digest)
-        if found.float_layers or found.precision != "int8" or found.float_ports:
-            raise InputError(
-                f"{configuration}: it has layers or ports in float32, which no study decides"
-            )
+        form = _form(found, graph)
         ways = self.ranging()["activation_range"]
         fitting = (way for way in ways if _same(found, _clipped(ranges, RangeMethod(way))))
         way = next(fitting, None)
@@ -144,6 +148,7 @@ class CCandidates:
             {"activation_range": way, "weight_range": found.weight_range.value},
             _precisions(found, to_network(graph, found.statistics(), found.options())),
             "" if found.patches is None else str(found.patches),
+            form,
         )
 
     def make(self, request: CandidateRequest) -> CCandidate:
@@ -155,18 +160,57 @@ class CCandidates:
                     f"precision of {name!r}: {value!r}; known are {', '.join(_BITS)}",
                     hint=did_you_mean(value, tuple(_BITS)),
                 )
+        form = _rung(request.graph, request.form)
+        whole = request.precisions if form.precision == "int8" else {}
+        own = {n: p for n, p in whole.items() if n not in form.float_layers}
         options = Options(
-            weight_bits={n: 4 for n, p in request.precisions.items() if _BITS[p] == 4},
-            int16_layers=frozenset(n for n, p in request.precisions.items() if p == WIDE),
+            form.precision,
+            weight_bits={n: 4 for n, p in own.items() if _BITS[p] == 4},
+            int16_layers=frozenset(n for n, p in own.items() if p == WIDE),
+            float_layers=frozenset(form.float_layers),
+            float_ports=form.float_ports,
             weight_range=RangeMethod(ways["weight_range"]),
             patches=read_patches(request.memory) if request.memory else None,
         )
         ranges = _clipped(request.ranges, RangeMethod(ways["activation_range"]))
         board = load_board(request.target)
         name = identifier(request.model[0])
-        packed = [node for node, value in request.precisions.items() if value == PACKED]
+        packed = [node for node, value in own.items() if value == PACKED]
         decisions = decisions_of(name, request.model, board, options, ranges)
         return CCandidate(request.graph, decisions, packed)
+
+
+def _is_form(rung: BundleRung) -> bool:
+    """Whether something is float32 in it; precisions of layers say the rest."""
+    return bool(rung.float_layers) or rung.precision != "int8"
+
+
+def _rung(graph: Graph, form: str) -> BundleRung:
+    """The default of a form's name; the first for none.
+
+    Raises:
+        InputError: There is no such form.
+    """
+    known = {rung.name: rung for rung in rungs(graph)}
+    if form not in ("", *known):
+        raise InputError(f"form {form!r} is not known; known are {', '.join(known)}")
+    return known[form] if form else next(iter(known.values()))
+
+
+def _form(decisions: Decisions, graph: Graph) -> str:
+    """The form that decisions have; empty for the usual one.
+
+    Raises:
+        InputError: Layers or ports are float32 that are in no form.
+    """
+    own = set(decisions.float_layers), decisions.precision, decisions.float_ports
+    for place, rung in enumerate(rungs(graph)):
+        theirs = set(rung.float_layers), rung.precision, rung.float_ports
+        if own == theirs and (not place or _is_form(rung)):
+            return rung.name if place else ""
+    raise InputError(
+        f"{decisions.name}: the configuration has layers or ports in float32 that no study decides"
+    )
 
 
 def _clipped(ranges: Mapping[str, TensorRange], method: RangeMethod) -> dict[str, TensorRange]:
