@@ -7,6 +7,7 @@ needed first. The choice tries a few numbers for each layer among its neighbours
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from compiler_core.recent import Recent
 from compiler_core.units.vta.machine.hardware import VtaCore
@@ -19,11 +20,13 @@ AHEAD = (0, 1, 2, 3, ALL)
 """How many LOADs are tried ahead."""
 BEFORE, BEHIND = 2, 1
 """Neighbours with which a layer is timed."""
-WORK = 1 << 19
+WORK = 1 << 18
 """Instructions that the choice may put in order and time in all. The smallest layers come first:
 how large ones begin makes no difference that would be worth the time."""
 ROUNDS = 3
 """How often the computations that carry a STORE's token are chosen anew."""
+_THOROUGH_ROUNDS = 2
+"""Likewise, for a layer and its neighbours where :data:`WORK` allows; else once."""
 
 
 def merged_program(
@@ -71,16 +74,29 @@ def choose_entries(
     """
     known = [None] * len(joined) if given is None else given
     entries = [entry or Entry() for entry in known]
-    ways, digests = _affordable(joined), joined.digests(core.timing)
+    efforts, digests = _affordable(joined), joined.digests(core.timing)
     for number in (at for at in range(1, len(joined)) if known[at] is None):
         near, tried = _near(joined, number), dict[Entry, int]()
-        for options in _WAYS[: ways[number]]:
+        effort = efforts[number]
+        for options in _WAYS[: effort.ways]:
             for entry in options(entries[number]):
                 if entry not in tried:
                     entries[number] = entry
-                    tried[entry] = _cycles(joined, core, entries, near, digests)
+                    tried[entry] = _cycles(joined, core, entries, near, digests, effort.rounds)
             entries[number] = min(tried, key=lambda entry: tried[entry])
     return entries
+
+
+class _Effort(NamedTuple):
+    """What is tried for a layer.
+
+    Attributes:
+        ways: How many kinds of :data:`_WAYS`.
+        rounds: Programs of each, see :data:`ROUNDS`.
+    """
+
+    ways: int = 0
+    rounds: int = 1
 
 
 def _near(joined: JoinedInstructions, number: int) -> range:
@@ -88,26 +104,25 @@ def _near(joined: JoinedInstructions, number: int) -> range:
     return range(max(0, number - BEFORE), min(len(joined), number + 1 + BEHIND))
 
 
-def _affordable(joined: JoinedInstructions) -> list[int]:
-    """How many kinds of ways of :data:`_WAYS` are tried for each layer: what :data:`WORK` allows,
-    the least work first."""
-    ways = [0] * len(joined)
-    work = [
-        (joined.instruction_count(_near(joined, number)) * tries * _TRY_ROUNDS, kind, number)
-        for number in range(1, len(joined))
-        for kind, tries in enumerate(_TRIES)
-    ]
+def _affordable(joined: JoinedInstructions) -> list[_Effort]:
+    """What :data:`WORK` allows for each layer, the least work first: ways to begin, and with what
+    is left more rounds of all of a layer's."""
+    efforts = [_Effort()] * len(joined)
+    sizes = [joined.instruction_count(_near(joined, number)) for number in range(len(joined))]
+    numbers = range(1, len(joined))
+    ways = [(sizes[n] * tries, kind, n) for n in numbers for kind, tries in enumerate(_TRIES)]
     left = WORK
-    for cost, kind, number in sorted(work):
-        if cost > left or ways[number] < kind:
-            continue
-        left -= cost
-        ways[number] += 1
-    return ways
+    for cost, kind, number in sorted(ways):
+        if cost <= left and efforts[number].ways == kind:
+            left -= cost
+            efforts[number] = _Effort(kind + 1)
+    more = _THOROUGH_ROUNDS - 1
+    for cost, number in sorted((sizes[n] * sum(_TRIES) * more, n) for n in numbers):
+        if cost <= left and efforts[number].ways == len(_WAYS):
+            left -= cost
+            efforts[number] = _Effort(len(_WAYS), _THOROUGH_ROUNDS)
+    return efforts
 
-
-_TRY_ROUNDS = 2
-"""As :data:`ROUNDS`, for a layer and its neighbours."""
 
 _KNOWN: Recent[int] = Recent(1 << 16)
 """Cycles of neighbours, so that a model of which one layer has changed takes little time."""
@@ -119,12 +134,13 @@ def _cycles(
     entries: Sequence[Entry],
     near: range,
     digests: Sequence[bytes],
+    rounds: int,
 ) -> int:
     """Of the program of some neighbours, each timed once; ``digests`` say what they are."""
-    key = core, digests[near.start : near.stop], joined.taken(entries, near)
+    key = core, digests[near.start : near.stop], joined.taken(entries, near), rounds
     found = _KNOWN.get(key)
     if found is None:
-        found, _ = merged_program(joined, core, entries, near, _TRY_ROUNDS)
+        found, _ = merged_program(joined, core, entries, near, rounds)
         _KNOWN.keep(key, found)
     return found
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import permutations
+from typing import cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compiler_core.memory.plan import ALIGNMENT, align
 from compiler_core.targets.load import load_target
@@ -162,6 +166,38 @@ def test_neighbours_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(again.instructions, first.instructions)
 
 
+class Sized:
+    """As many layers as instructions are given for."""
+
+    def __init__(self, *counts: int) -> None:
+        self.counts = counts
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def instruction_count(self, layers: range) -> int:
+        return sum(self.counts[layers.start : layers.stop])
+
+
+@given(counts=st.lists(st.integers(2, 40_000), min_size=1, max_size=40))
+def test_small_layers_are_tried_first_and_more_thoroughly_with_what_is_left(
+    counts: list[int],
+) -> None:
+    joined = cast("JoinedInstructions", Sized(*counts))
+    efforts = choose._affordable(joined)
+    size = {n: joined.instruction_count(choose._near(joined, n)) for n in range(1, len(counts))}
+    spent = {n: size[n] * sum(choose._TRIES[: efforts[n].ways]) * efforts[n].rounds for n in size}
+    assert sum(spent.values()) <= choose.WORK
+    assert efforts[0] == choose._Effort()
+    for one, other in permutations(size, 2):
+        if size[one] < size[other]:
+            assert efforts[one] >= efforts[other]
+    left = choose.WORK - sum(spent.values())
+    for n in size:
+        if efforts[n].ways < len(choose._TRIES):
+            assert size[n] * choose._TRIES[efforts[n].ways] > left
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_neighbours_whose_constants_lie_elsewhere_are_not_timed_again(
     seed: int, monkeypatch: pytest.MonkeyPatch
@@ -172,8 +208,8 @@ def test_neighbours_whose_constants_lie_elsewhere_are_not_timed_again(
     first = Both(layers, schedules).merged
     with monkeypatch.context() as changed:
 
-        def anew(joined, core, entries, near, _):  # type: ignore[no-untyped-def]
-            return choose.merged_program(joined, core, entries, near, choose._TRY_ROUNDS)[0]
+        def anew(joined, core, entries, near, _, rounds):  # type: ignore[no-untyped-def]
+            return choose.merged_program(joined, core, entries, near, rounds)[0]
 
         changed.setattr(choose, "_cycles", anew)
         plain = Both(layers, schedules, further=5 * ALIGNMENT).merged
