@@ -78,6 +78,11 @@ def infer_types(graph: Graph) -> Graph:
     )
 
 
+def types_of_results(graph: Graph) -> Mapping[str, TensorType]:
+    """What inference finds for what a small graph without a dynamic batch computes, by name."""
+    return _infer(graph, 1) or {}
+
+
 def _sample_axes(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, int]:
     """Axes of outputs that grow with the batch, where they are not the first.
 

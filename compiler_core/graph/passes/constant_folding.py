@@ -27,7 +27,8 @@ _RANDOM = {
     "RandomUniform",
     "RandomUniformLike",
 }
-_QUANTIZATION = {"DequantizeLinear", "QuantizeLinear"}
+QUANTIZATION = {"DequantizeLinear", "QuantizeLinear"}
+"""Operators whose constants hold the scales that a model was quantized with."""
 _WIDENED = 4
 
 
@@ -81,18 +82,12 @@ class ConstantFolding:
             shape = rewriter.shape(source)
             if shape is None or not rewriter.batch_free(source):
                 continue
-            value = np.array(math.prod(shape), np.int64)
-            if node.op == "Shape":
-                start = node.attributes.get("start", 0)
-                value = np.array(shape[start : node.attributes.get("end", len(shape))], np.int64)
-            rewriter.bypass(node, rewriter.add_constant(node.output, value))
+            rewriter.bypass(node, rewriter.add_constant(node.output, shape_value(node, shape)))
 
     def _foldable(self, graph: Graph) -> list[Node]:
         known, total, work, found = set(graph.constants), 0, 0, list[Node]()
         for node in graph.nodes:
-            if node.op in _RANDOM or node.opaque or node.domain not in ("", NEST_DOMAIN):
-                continue
-            if self.keep_quantization and node.op in _QUANTIZATION:
+            if not is_pure(node) or (self.keep_quantization and node.op in QUANTIZATION):
                 continue
             if any(name and name not in known for name in node.inputs):
                 continue
@@ -127,6 +122,19 @@ class ConstantFolding:
             for output in filter(None, node.outputs):
                 computed.setdefault(output, np.empty(0))
         return computed
+
+
+def is_pure(node: Node) -> bool:
+    """Whether a node computes the same of the same inputs, without a graph of its own."""
+    return node.op not in _RANDOM and not node.opaque and node.domain in ("", NEST_DOMAIN)
+
+
+def shape_value(node: Node, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """What a ``Shape`` or ``Size`` gives for a tensor of ``shape``."""
+    if node.op == "Size":
+        return np.array(math.prod(shape), np.int64)
+    start = node.attributes.get("start", 0)
+    return np.array(shape[start : node.attributes.get("end", len(shape))], np.int64)
 
 
 def _evaluate_each(graph: Graph, nodes: Sequence[Node]) -> dict[str, npt.NDArray[Any]]:

@@ -18,6 +18,7 @@ from compiler_core.graph.passes.dense import DenseForming
 from compiler_core.graph.passes.einsum import EinsumProducts
 from compiler_core.graph.passes.equal_constants import EqualConstants
 from compiler_core.graph.passes.explicit_windows import ExplicitWindows
+from compiler_core.graph.passes.followed_shapes import FollowedShapes
 from compiler_core.graph.passes.global_pooling import GlobalPooling
 from compiler_core.graph.passes.half_precision import HalfToFloat
 from compiler_core.graph.passes.identities import Identities
@@ -105,7 +106,7 @@ def simplify(graph: Graph) -> Graph:
 def _fold(graph: Graph) -> Graph:
     for _ in range(_MAX_ROUNDS):
         graph = run_passes(graph, FOLDING)
-        inferred = infer_again(graph)
+        inferred = infer_again(FollowedShapes().apply(graph))
         if inferred is graph:
             break
         graph = inferred
