@@ -28,27 +28,56 @@ class Sequences:
         """See :class:`GraphPass`."""
         rewriter = Rewriter(graph)
         for node in rewriter.nodes():
-            made = rewriter.producer(node.inputs[0]) if node.inputs else None
-            if made is None or made.domain:
+            if not is_op(node, "SequenceAt", "ConcatFromSequence", "SequenceLength"):
                 continue
-            if is_op(node, "SequenceAt"):
-                _take(rewriter, node, made)
-            elif is_op(node, "ConcatFromSequence") and made.op == "SequenceConstruct":
-                _join(rewriter, node, made)
-            elif is_op(node, "SequenceLength") and made.op == "SequenceConstruct":
-                count = np.array(len(made.inputs), np.int64)
+            made = rewriter.producer(node.inputs[0])
+            elements = _elements(rewriter, node.inputs[0])
+            if node.op == "SequenceAt":
+                _take(rewriter, node, made, elements)
+            elif node.op == "ConcatFromSequence" and elements:
+                _join(rewriter, node, elements)
+            elif node.op == "SequenceLength" and elements is not None:
+                count = np.array(len(elements), np.int64)
                 rewriter.bypass(node, rewriter.add_constant(node.output, count))
         return rewriter.finish()
 
 
-def _take(rewriter: Rewriter, node: Node, made: Node) -> None:
+def _elements(rewriter: Rewriter, sequence: str) -> tuple[str, ...] | None:
+    """The tensors that a sequence holds; ``None`` where they are not known by name."""
+    steps = []
+    node = rewriter.producer(sequence)
+    while is_op(node, "SequenceInsert", "SequenceErase") and node is not None:
+        steps.append(node)
+        node = rewriter.producer(node.inputs[0])
+    if node is None or not is_op(node, "SequenceConstruct", "SequenceEmpty"):
+        return None
+    found = [*node.inputs]
+    for step in reversed(steps):
+        inserts = step.op == "SequenceInsert"
+        place = rewriter.constant(step, 2 if inserts else 1)
+        if place is None and len(step.inputs) > 1 + inserts and step.inputs[1 + inserts]:
+            return None
+        default = len(found) if inserts else -1
+        number = default if place is None else int(place.reshape(-1)[0])
+        if not -len(found) <= number < len(found) + inserts:
+            return None
+        if inserts:
+            found.insert(number, step.inputs[1])
+        else:
+            del found[number]
+    return tuple(found)
+
+
+def _take(
+    rewriter: Rewriter, node: Node, made: Node | None, elements: tuple[str, ...] | None
+) -> None:
     place = rewriter.constant(node, 1)
     if place is None:
         return
     number = int(place.reshape(-1)[0])
-    if made.op == "SequenceConstruct" and -len(made.inputs) <= number < len(made.inputs):
-        rewriter.bypass(node, made.inputs[number])
-    elif made.op == "SplitToSequence":
+    if elements is not None and -len(elements) <= number < len(elements):
+        rewriter.bypass(node, elements[number])
+    elif made is not None and is_op(made, "SplitToSequence"):
         _slice(rewriter, node, made, number)
 
 
@@ -85,8 +114,8 @@ def _slice(rewriter: Rewriter, node: Node, made: Node, number: int) -> None:
     rewriter.replace(node, part)
 
 
-def _join(rewriter: Rewriter, node: Node, made: Node) -> None:
+def _join(rewriter: Rewriter, node: Node, elements: tuple[str, ...]) -> None:
     if node.attributes.get("new_axis", 0) or "axis" not in node.attributes:
         return
     attributes = {"axis": node.attributes["axis"]}
-    rewriter.replace(node, replace(node, op="Concat", inputs=made.inputs, attributes=attributes))
+    rewriter.replace(node, replace(node, op="Concat", inputs=elements, attributes=attributes))

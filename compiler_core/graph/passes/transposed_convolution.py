@@ -75,7 +75,7 @@ def phases_of(size: int, kernel: int, stride: int, pad: int, result: int) -> Pha
 
 @dataclass(frozen=True)
 class TransposedConvolution:
-    """Unify ConvTranspose over one or two spatial axes with convolutions."""
+    """Unify ConvTranspose over one to three spatial axes with convolutions."""
 
     name: ClassVar[str] = "transposed-convolution"
 
@@ -93,7 +93,7 @@ def _interleave(rewriter: Rewriter, node: Node) -> None:
     has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
     bias = rewriter.constant(node, 2) if has_bias else None
     source, result = rewriter.shape(node.inputs[0]), rewriter.shape(node.output)
-    if weight is None or weight.ndim not in (3, 4) or (has_bias and bias is None):
+    if weight is None or weight.ndim not in (3, 4, 5) or (has_bias and bias is None):
         return
     if source is None or result is None or len(source) != weight.ndim or not _is_plain(node):
         return

@@ -92,7 +92,7 @@ def _loop(rewriter: Rewriter, node: Node) -> _Loop | None:
     given = node.inputs[2:]
     if len(inputs) != len(given) + 2 or not all(given) or not outputs:
         return None
-    if not _stays_true(body, outputs[0], inputs[1]):
+    if not _stays_true(rewriter, body, outputs[0], inputs[1]):
         return None
     results = outputs[1 : 1 + len(given)]
     joined = dict.fromkeys(outputs[1 + len(given) :], (0, False))
@@ -135,13 +135,16 @@ def _body(node: Node) -> onnx.GraphProto | None:
     return None if body is None or body.sparse_initializer else body
 
 
-def _stays_true(body: onnx.GraphProto, tensor: str, condition: str) -> bool:
-    """Whether what says that a loop goes on is what said so before, or a constant."""
+def _stays_true(rewriter: Rewriter, body: onnx.GraphProto, tensor: str, condition: str) -> bool:
+    """Whether what says that a loop goes on is what said so before, or a constant, of the loop or
+    around it."""
     made = {name: proto for proto in body.node for name in proto.output}
     while tensor in made and made[tensor].op_type in ("Identity", "Cast"):
         tensor = made[tensor].input[0]
     constants, _ = inner_constants(body)
-    return tensor == condition or (tensor in constants and bool(constants[tensor].all()))
+    own = {*made, *constants, *(value.name for value in body.input)}
+    known = constants.get(tensor) if tensor in own else rewriter.constants.get(tensor)
+    return tensor == condition or (known is not None and bool(known.all()))
 
 
 class _Unrolling:

@@ -58,6 +58,8 @@ def _flatten(rewriter: Rewriter, node: Node, least_products: int) -> None:
     if batch is None or None in named or "auto_pad" in known or min(known["pads"]) < 0:
         return
     moved = prod(source) * weight.shape[2] / int(known["strides"][0])
+    if weight.shape[2] == known["strides"][0] == 1 and not any(known["pads"]):
+        moved = 0  # the depths lie one below the other as they are
     products = prod(result[1:]) * prod(weight.shape[1:])
     if len(source) == len(result) == 5 and products >= least_products * moved:
         _Flattening(rewriter, node, batch, source, result).write()

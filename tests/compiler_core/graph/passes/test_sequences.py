@@ -11,7 +11,8 @@ from compiler_core.compile.sources import load_model
 from compiler_core.graph.session import FloatSession
 
 _HEAD = '<ir_version: 8, opset_import: ["" : 17]> agraph (float[1,6,8] x) => (float[1,a,b] y)'
-_NUMBERS = "<int64 one = {1}, int64 two = {2}, int64 back = {-1}, int64[3] sizes = {1, 3, 2}>"
+_PLACES = "int64 zero = {0}, int64 one = {1}, int64 two = {2}, int64 back = {-1}"
+_NUMBERS = f"<{_PLACES}, int64[3] sizes = {{1, 3, 2}}>"
 
 
 @pytest.mark.parametrize(
@@ -32,9 +33,15 @@ _NUMBERS = "<int64 one = {1}, int64 two = {2}, int64 back = {-1}, int64[3] sizes
             {"Mul"},
         ),
         (
-            """e = SequenceEmpty () s = SequenceInsert (e, x)
+            """e = SequenceEmpty () r = Neg (x) a = SequenceInsert (e, x)
+            b = SequenceInsert (a, r, zero) s = SequenceInsert (b, r)
             y = ConcatFromSequence <axis = 1> (s)""",
-            None,
+            {"Neg", "Concat"},
+        ),
+        (
+            """r = Neg (x) a = SequenceConstruct (x, r, x) s = SequenceErase (a, zero)
+            t = SequenceErase (s) y = SequenceAt (t, back)""",
+            {"Neg"},
         ),
         ("s = SplitToSequence <axis = 1> (x, two) y = ConcatFromSequence <axis = 1> (s)", None),
     ],

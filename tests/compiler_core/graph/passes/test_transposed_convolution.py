@@ -18,7 +18,7 @@ from compiler_core.graph.session import FloatSession
 def graph_of(
     size, kernel, strides, pads, extra, *, bias=True, clip=None, opset=17, group=1, **attributes
 ):
-    """``[1, 3 * group, ...]`` to ``[1, 5 * group, ...]``, of one or two spatial axes."""
+    """``[1, 3 * group, ...]`` to ``[1, 5 * group, ...]``, of one to three spatial axes."""
     random = np.random.default_rng(1)
     constants = {"w": random.standard_normal((3 * group, 5, *kernel)).astype(np.float32)}
     if bias:
@@ -37,7 +37,7 @@ def graph_of(
     return Graph("hand", ("x",), ("y",), (node,), constants, types, {"": opset}), result
 
 
-@given(dimensions=st.integers(1, 2), group=st.integers(1, 3), square=st.booleans(), data=st.data())
+@given(dimensions=st.integers(1, 3), group=st.integers(1, 3), square=st.booleans(), data=st.data())
 @settings(max_examples=120, deadline=None)
 def test_the_same_function(dimensions, group, square, data):
     def draw(low, high):
@@ -45,7 +45,7 @@ def test_the_same_function(dimensions, group, square, data):
 
     size, kernel, strides = draw(1, 6), draw(1, 5), draw(1, 4)
     strides = strides[:1] * dimensions if square else strides
-    pads = tuple(data.draw(st.integers(0, kernel[at % dimensions] - 1)) for at in range(4))
+    pads = tuple(data.draw(st.integers(0, kernel[at % dimensions] - 1)) for at in range(6))
     pads = pads[: 2 * dimensions]
     extra = tuple(data.draw(st.integers(0, stride - 1)) for stride in strides)
     graph, result = graph_of(size, kernel, strides, pads, extra, group=group)

@@ -32,7 +32,8 @@ def loop_model(
 
     Args:
         times: Constant; ``None`` where it is an input.
-        condition: How the loop says that it goes on: ``same``, ``constant``, ``computed``.
+        condition: How the loop says that it goes on: ``same``, ``constant``, of the graph
+            ``outside``, ``computed``.
         keep: Whether a condition is given.
         reads: The weights: of the graph outside, or of the body.
     """
@@ -43,6 +44,7 @@ def loop_model(
                 "Constant", [], ["goes"], value=numpy_helper.from_array(np.array(True))
             )
         ],
+        "outside": [helper.make_node("Identity", ["true"], ["goes"])],
         "computed": [
             helper.make_node("ReduceMax", ["added"], ["most"], keepdims=0),
             helper.make_node("Less", ["most", "limit"], ["goes"]),
@@ -94,7 +96,7 @@ def same(whole: Graph, parts: Graph, **feeds: Any) -> None:
 X = np.random.default_rng(2).normal(size=(2, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("condition", ["same", "constant"])
+@pytest.mark.parametrize("condition", ["same", "constant", "outside"])
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("reads", ["w", "own"])
 def test_a_loop_is_its_nodes(condition: str, keep: bool, reads: str) -> None:

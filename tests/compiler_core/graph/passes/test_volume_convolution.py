@@ -71,6 +71,34 @@ def test_others_stay(change):
     assert VolumeConvolution().apply(graph) is graph
 
 
+def test_products_along_the_channels_move_nothing():
+    graph = graph_of((4, 6, 6), (1, 1, 1), (1, 1, 1), (0,) * 6, (1, 1, 1), filters=2)
+    found = VolumeConvolution().apply(graph)
+    assert [node.op for node in found.nodes] == ["Reshape", "Conv", "Reshape"]
+
+
+def test_volumes_that_double_run_on_the_npu(tmp_path: Path) -> None:
+    """The way up of a 3-D U-Net."""
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    m (float[N,24,3,4,4] x) => (float[N,2,6,8,8] y) {
+        a = ConvTranspose <strides = [2, 2, 2], kernel_shape = [2, 2, 2]> (x, w)
+        b = Relu (a)
+        y = Conv <kernel_shape = [1, 1, 1]> (b, v)
+    }
+    """
+    model = onnx.parser.parse_model(text)
+    random = np.random.default_rng(3)
+    for name, shape in (("w", (24, 16, 2, 2, 2)), ("v", (2, 16, 1, 1, 1))):
+        weight = random.standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weight, name))
+    onnx.save(model, tmp_path / "m.onnx")
+    data = {"x": random.standard_normal((8, 24, 3, 4, 4)).astype(np.float32)}
+    made = nest_tune.compile(tmp_path / "m.onnx", "vta", tmp_path / "out", calibration=data)
+    assert made.macs_share_npu == 1.0
+    assert nest_tune.run(tmp_path / "out", data, check=True).bit_exact
+
+
 def test_volumes_run_on_the_npu(tmp_path: Path) -> None:
     text = """
     <ir_version: 8, opset_import: ["" : 17]>
