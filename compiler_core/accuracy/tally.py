@@ -133,7 +133,16 @@ def agreement(
     """
     if judge.kind is Kind.REAL and not labelled:
         raise not_counted(judge)
-    return _equal(decisions(judge, ours, samples), decisions(judge, theirs, samples), judge)
+    return agreement_with(judge, ours, decisions(judge, theirs, samples), samples)
+
+
+def agreement_with(judge: Judge, ours: Array, theirs: OutputDecisions, samples: int) -> Tally:
+    """The same where what the float model says is known.
+
+    Raises:
+        InputError: As :func:`agreement`.
+    """
+    return _equal(decisions(judge, ours, samples), theirs, judge)
 
 
 def not_counted(judge: Judge) -> InputError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,13 @@ import numpy.typing as npt
 from compiler_core.accuracy.float_model import stacked
 from compiler_core.accuracy.judge import Judge, Kind, judges
 from compiler_core.accuracy.noise import Noise, decibels, noise, part_arrays
-from compiler_core.accuracy.tally import Tally, agreement, by_sample
+from compiler_core.accuracy.tally import (
+    OutputDecisions,
+    Tally,
+    agreement_with,
+    by_sample,
+    decisions,
+)
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, choose, join, model_batch, runs
@@ -102,6 +109,7 @@ class QualityMeter:
         self._samples = choose(graph, samples, self.runs)
         self.samples = len(self.runs) * model_batch(graph)
         self._expected: dict[str, _Array] | None = None
+        self._float_outputs: dict[str, FloatOutput] = {}
 
     @property
     def expected(self) -> dict[str, _Array]:
@@ -154,8 +162,10 @@ class QualityMeter:
         names = [name for name in self.expected if name in found]
         measured = {}
         for name in names:
-            judge, theirs = self._judges[name], self.expected[name]
-            quality = output_quality(judge, found[name], theirs, self.samples)
+            if name not in self._float_outputs:
+                judge, theirs = self._judges[name], self.expected[name]
+                self._float_outputs[name] = FloatOutput(judge, theirs, self.samples)
+            quality = self._float_outputs[name].quality(found[name])
             if quality is not None:
                 measured[name] = quality
         return tuple(self._with_before(measured))
@@ -216,47 +226,76 @@ def output_quality(
         theirs: Of the float graph.
         samples: How many both are of.
     """
-    exact = judge.kind is Kind.INTEGERS
-    # What float itself leaves infinite or NaN says nothing of quantization.
-    usable = np.isfinite(theirs)
-    if ours.shape == theirs.shape and not usable.all():
-        ours, theirs = np.where(usable, ours, 0), np.where(usable, theirs, 0)
-    try:
-        lost = noise(ours, theirs, samples, judge.output, judge.parts)
-        tally = None if judge.kind is Kind.REAL else agreement(judge, ours, theirs, samples)
-        varying = None if exact else _varying_db(judge, lost, theirs, samples)
-    except InputError:
-        return None
-    return OutputQuality(
-        output=judge.output,
-        sqnr_db=lost.value,
-        varying_db=varying,
-        agreement=_share(tally),
-        positions=0 if tally is None else tally.total,
-        exact=exact,
-        samples=samples,
-    )
+    return FloatOutput(judge, theirs, samples).quality(ours)
+
+
+class FloatOutput:
+    """An output of the float graph; what is made of it alone is made once.
+
+    Args:
+        judge: What the output is.
+        values: Of all samples.
+        samples: How many.
+    """
+
+    def __init__(self, judge: Judge, values: _Array, samples: int) -> None:
+        # What float itself leaves infinite or NaN says nothing of quantization.
+        usable = np.isfinite(values)
+        self._usable = None if usable.all() else usable
+        self._values = values if self._usable is None else np.where(usable, values, 0)
+        self._judge, self._samples = judge, samples
+        self._powers: dict[tuple[int, ...], float | None] = {}
+
+    def quality(self, ours: _Array) -> OutputQuality | None:
+        """Of the quantized graph's output; ``None`` where they cannot be compared."""
+        judge, samples, exact = self._judge, self._samples, self._judge.kind is Kind.INTEGERS
+        if self._usable is not None:
+            if ours.shape != self._values.shape:
+                return None
+            ours = np.where(self._usable, ours, 0)
+        try:
+            lost = noise(ours, self._values, samples, judge.output, judge.parts)
+            counted = judge.kind is not Kind.REAL
+            tally = agreement_with(judge, ours, self._said, samples) if counted else None
+            varying = None if exact else self._varying_db(lost)
+        except InputError:
+            return None
+        return OutputQuality(
+            output=judge.output,
+            sqnr_db=lost.value,
+            varying_db=varying,
+            agreement=_share(tally),
+            positions=0 if tally is None else tally.total,
+            exact=exact,
+            samples=samples,
+        )
+
+    @cached_property
+    def _said(self) -> OutputDecisions:
+        return decisions(self._judge, self._values, self._samples)
+
+    def _varying_db(self, lost: Noise) -> float | None:
+        """What differs from sample to sample over the noise, in dB, of the worst part whose values
+        are of a size of their own; ``None`` where next to nothing differs."""
+        arrays = part_arrays(self._values, self._samples, self._judge.output, self._judge.parts)
+        groups = lost.part_groups if arrays else [[]]
+        found = []
+        for group in groups if len(groups) > 1 else [[]]:
+            if tuple(group) not in self._powers:
+                mine = [arrays[number].reshape(self._samples, -1) for number in group]
+                whole = np.concatenate(mine, axis=1) if mine else self._values
+                power = _varying_power(whole, self._samples, self._judge.output)
+                self._powers[tuple(group)] = power
+            power = self._powers[tuple(group)]
+            noises = [lost.parts[number] for number in group] or [lost]
+            total = float_sum(float(part.noise.sum()) for part in noises)
+            if power is not None:
+                found.append(float(decibels(power, total)))
+        return min(found, default=None)
 
 
 def _share(tally: Tally | None) -> float | None:
     return None if tally is None or not tally.total else tally.value
-
-
-def _varying_db(judge: Judge, lost: Noise, theirs: _Array, samples: int) -> float | None:
-    """What differs from sample to sample over the noise, in dB, of the worst part whose values are
-    of a size of their own; ``None`` where next to nothing differs."""
-    arrays = part_arrays(theirs, samples, judge.output, judge.parts)
-    groups = lost.part_groups if arrays else [[]]
-    found = []
-    for group in groups if len(groups) > 1 else [[]]:
-        mine = [arrays[number].reshape(samples, -1) for number in group]
-        whole = np.concatenate(mine, axis=1) if mine else theirs
-        power = _varying_power(whole, samples, judge.output)
-        noises = [lost.parts[number] for number in group] or [lost]
-        total = float_sum(float(part.noise.sum()) for part in noises)
-        if power is not None:
-            found.append(float(decibels(power, total)))
-    return min(found, default=None)
 
 
 def _varying_power(theirs: _Array, samples: int, output: str) -> float | None:

@@ -18,6 +18,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 
 _SELECT = ("TopK", "NonMaxSuppression", "ArgMax", "ArgMin")
+_REPEAT = ("Expand", "Tile")
 _COMPARE = "Equal"
 """Two computed tensors compared value by value, as where peaks are what a max pool leaves as it
 is."""
@@ -76,9 +77,18 @@ def _before(graph: Graph, behind: set[str], output: str) -> tuple[str, ...]:
             if name in behind and name not in seen:
                 open_.append(name)
             elif name not in behind and _is_real(graph, name):
-                found.add(name)
+                found.add(_before_repeats(graph, name))
             seen.add(name)
     return tuple(name for node in graph.nodes for name in node.outputs if name in found)
+
+
+def _before_repeats(graph: Graph, name: str) -> str:
+    """What a tensor repeats, which says as much in fewer values, where it is computed."""
+    node = graph.producer(name)
+    while node is not None and node.op in _REPEAT and _is_real(graph, node.inputs[0]):
+        name = node.inputs[0]
+        node = graph.producer(name)
+    return name
 
 
 def exposing(quantized: QuantizedGraph, names: Iterable[str]) -> QuantizedGraph | None:

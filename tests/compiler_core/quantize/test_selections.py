@@ -224,3 +224,21 @@ def test_a_mask_that_marks_its_rows_by_a_cast_constant_selects_nothing(tmp_path)
     path = tmp_path / "masked.onnx"
     onnx.save(onnx.parser.parse_model(function), path)
     assert selected(load_model(path).graph) == {}
+
+
+@pytest.mark.parametrize("repeats", ["Expand (a, counts)", "Tile (a, counts)"])
+def test_what_a_selection_takes_from_a_repeated_tensor_is_judged_once(tmp_path, repeats) -> None:
+    """Neighbours of points: features are repeated for every point before some are taken."""
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        m (float[1,4,1] x) => (float[1,4,2] y)
+        <int64[3] counts = {{1, 1, 6}}, int64[1] k = {{2}}> {{
+            a = Sigmoid (x)
+            r = {repeats}
+            s = Sin (r)
+            best, places = TopK (s, k)
+            y = GatherElements <axis = 2> (r, places)
+        }}"""
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    assert selected(load_model(tmp_path / "model.onnx").graph) == {"y": ("a", "s")}
