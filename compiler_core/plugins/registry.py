@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from compiler_core.errors import InputError
+from compiler_core.errors import InputError, MissingDependencyError
 from compiler_core.files.exhausted import lack_of
 from compiler_core.files.nearest import did_you_mean, named_in_module
 
@@ -173,6 +173,8 @@ def load(reference: str, where: str) -> Any:
 
     Raises:
         InputError: It cannot be loaded.
+        MissingDependencyError: A library that it needs cannot be.
+        ResourceError: The machine lacks what it needs.
     """
     module, _, attribute = reference.partition(":")
     try:
@@ -182,6 +184,11 @@ def load(reference: str, where: str) -> Any:
     except (Exception, SystemExit) as error:  # whatever a plug-in's import does, it is named
         if (lack := lack_of(error)) is not None:
             raise lack from error
+        if isinstance(error, OSError):  # a library in machine code that the system does not map
+            raise MissingDependencyError(
+                f"{where}: {reference} needs a library that cannot be loaded: {error}",
+                hint="nest-tune doctor; memory may be short for it, see ulimit -v",
+            ) from error
         raise InputError(
             f"{where}: {reference} cannot be loaded: {type(error).__name__}: {error}",
             hint=named_in_module(reference),

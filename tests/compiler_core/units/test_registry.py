@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler_core.errors import InputError
+from compiler_core.errors import InputError, MissingDependencyError
 from compiler_core.files.plain import to_plain
 from compiler_core.plugins.registry import load
 from compiler_core.targets.load import load_target
@@ -151,3 +151,12 @@ def test_a_target_of_an_unknown_kind_says_so(tmp_path: Path) -> None:
     path.write_text(TARGET.read_text())
     with pytest.raises(InputError, match=r"npu\.kind = 'toy': unit kind 'toy' is not known"):
         load_target(path)
+
+
+def test_a_library_that_the_system_does_not_map_is_a_missing_dependency(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "heavy_part.py").write_text("raise OSError('libheavy.so: cannot map it')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingDependencyError, match=r"heavy_part:KIND needs .* cannot map it"):
+        load("heavy_part:KIND", "unit kind 'mine'")
