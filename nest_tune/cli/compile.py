@@ -210,8 +210,8 @@ def _of_study(
     )
     from nest_tune.study.store.selection import ground_of, selected
 
-    study, number = split_name(name)
     opened = open_storage(storage)
+    study, number = split_name(name, opened)
     progress(f"reading {f'trial {number}' if number is not None else 'the pick'} of study {study}")
     result = moved_result(load_result(opened, opened.find(study)), moved)
     trial = selected(result, number, pick)

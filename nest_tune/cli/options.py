@@ -122,7 +122,7 @@ def named_source(config: Path | None, study: str | None, storage: str | None) ->
     from nest_tune.study.store.result import load_result
 
     opened = open_storage(storage)
-    return named_by_study(load_result(opened, opened.find(split_name(study)[0])))
+    return named_by_study(load_result(opened, opened.find(split_name(study, opened)[0])))
 
 
 def parse_shapes(options: Sequence[str] | None) -> dict[str, tuple[int, ...]]:

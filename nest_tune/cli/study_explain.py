@@ -53,8 +53,8 @@ def explain(
     from nest_tune.study.views.documents import shown_metrics, trial_document
 
     count = read_count(effects, "--effects")
-    study, number = split_name(name)
     opened = open_storage(storage)
+    study, number = split_name(name, opened)
     result = load_result(opened, opened.find(study))
     trial = selected(result, number, pick)
     ground = ground_of(result)

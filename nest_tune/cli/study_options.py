@@ -64,15 +64,16 @@ def open_storage(url: str | None) -> StudyStorage:
     return StudyStorage(storage_url(url, os.environ), create=False)
 
 
-def split_name(text: str) -> tuple[str, int | None]:
-    """``NAME`` or ``NAME:TRIAL``.
+def split_name(text: str, storage: StudyStorage) -> tuple[str, int | None]:
+    """``NAME`` or ``NAME:TRIAL``; a study that has the whole of it for its name goes first, for
+    viewers give names with colons.
 
     Raises:
         InputError: The trial is not a number.
     """
-    name, colon, number = text.partition(":")
-    if not colon:
-        return name, None
+    name, colon, number = text.rpartition(":")
+    if not colon or storage.get(text) is not None:
+        return text, None
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise InputError(f"{text}: NAME:TRIAL with a trial number is needed", hint=f"{name}:0")
     return name, int(number)

@@ -133,8 +133,9 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
         trial_document,
     )
 
-    study, number = split_name(name)
-    result = _load(open_storage(storage), study)
+    opened = open_storage(storage)
+    study, number = split_name(name, opened)
+    result = _load(opened, study)
     out = console()
     if number is not None:
         trial = trial_of(result, number)
@@ -251,8 +252,9 @@ def export(
     from nest_tune.study.store.selection import selected
 
     require_writable(output, "--output")
-    study, number = split_name(name)
-    result = _load(open_storage(storage), study)
+    opened = open_storage(storage)
+    study, number = split_name(name, opened)
+    result = _load(opened, study)
     trial = selected(result, number, pick)
     text = export_text(result, trial, output.absolute().parent)
     write_atomically(output, lambda stream: stream.write(text.encode()))
