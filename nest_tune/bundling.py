@@ -13,6 +13,7 @@ import numpy.typing as npt
 from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.double_precision import DoublesToFloat
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.passes.unrolled_recurrence import unrolled
 from compiler_core.graph.passes.wide_ports import WidePorts
@@ -27,14 +28,15 @@ from compiler_core.units.facets.bundles import (
 
 
 def model_for_sources(model: FloatModel) -> FloatModel:
-    """A model as sources are written for it: ports of float16 are float32, recurrent operators step
-    by step, and others that have no kernel as those that have one."""
+    """A model as sources are written for it: ports of float16 are float32, as is all that is
+    float64, recurrent operators step by step, and others that have no kernel as those that have
+    one."""
     return replace(model, graph=graph_for_sources(model.graph))
 
 
 def graph_for_sources(graph: Graph) -> Graph:
     """The same for a graph."""
-    wide = WidePorts().apply(graph)
+    wide = DoublesToFloat().apply(WidePorts().apply(graph))
     return spelled_out(unrolled(graph if wide is graph else simplify(wide)))
 
 

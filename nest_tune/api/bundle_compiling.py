@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
+from compiler_core.graph.passes.double_precision import has_doubles
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.units.facets.bundles import (
     BundleRequest,
@@ -153,7 +154,10 @@ def _loaded(
 ) -> tuple[FloatModel, Arrays | None]:
     path = model_file(model)
     progress(f"importing {path.name}")
-    source = model_for_sources(loaded_model(path, shapes, calibration))
+    loaded = loaded_model(path, shapes, calibration)
+    source = model_for_sources(loaded)
+    if has_doubles(loaded.graph):
+        progress("float64 is computed, calibrated and compared in float32")
     if calibration is None:
         return source, None
     graph = source.graph

@@ -110,7 +110,7 @@ def _written(name: str, model: onnx.ModelProto, inputs: dict[str, Any]) -> CaseI
 
 
 def _fed(array: Any) -> Any:
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+    return array.astype(np.float32) if array.dtype in (np.float16, np.float64) else array
 
 
 def _is_near(found: Any, wanted: Any) -> bool:

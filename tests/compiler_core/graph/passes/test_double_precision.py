@@ -1,0 +1,57 @@
+"""Models in float64 for whoever has float32 alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from compiler_core.graph.importer import import_model
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.double_precision import DoublesToFloat, has_doubles
+from compiler_core.graph.passes.simplify import simplify
+from compiler_core.graph.session import FloatSession
+
+
+def doubles(*, inner: bool) -> Graph:
+    """A dense layer in float64; with ports of float32 around where ``inner``."""
+    kind = TensorProto.FLOAT if inner else TensorProto.DOUBLE
+    random = np.random.default_rng(0)
+    arrays = [
+        numpy_helper.from_array(random.normal(0, 1, (4, 3)), "w"),
+        numpy_helper.from_array(np.array([1e300]), "most"),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["a"], to=TensorProto.DOUBLE),
+        helper.make_node("MatMul", ["a", "w"], ["b"]),
+        helper.make_node("Min", ["b", "most"], ["c"]),
+        helper.make_node("Cast", ["c"], ["y"], to=kind),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "doubles",
+        [helper.make_tensor_value_info("x", kind, [2, 4])],
+        [helper.make_tensor_value_info("y", kind, [2, 3])],
+        arrays,
+    )
+    opset = [helper.make_opsetid("", 17)]
+    return simplify(import_model(helper.make_model(graph, opset_imports=opset, ir_version=8)))
+
+
+def test_all_is_float32_afterwards() -> None:
+    x = np.random.default_rng(1).normal(0, 1, (2, 4))
+    for inner in (False, True):
+        graph = doubles(inner=inner)
+        assert has_doubles(graph)
+        flat = DoublesToFloat().apply(graph)
+        assert not has_doubles(flat)
+        (wanted,) = (
+            FloatSession(graph).run({"x": x.astype(np.float32 if inner else x.dtype)}).values()
+        )
+        (found,) = FloatSession(flat).run({"x": x.astype(np.float32)}).values()
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_others_stay_as_they_are() -> None:
+    flat = DoublesToFloat().apply(doubles(inner=False))
+    assert DoublesToFloat().apply(flat) is flat
