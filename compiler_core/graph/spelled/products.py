@@ -62,29 +62,65 @@ def short_time_fourier(s: Spelling) -> bool:
 
 
 def fourier(s: Spelling) -> bool:
-    """DFT of real signals along one axis, forwards."""
+    """DFT along one axis, of real or complex signals, forwards or back."""
     known, rank = s.node.attributes, len(s.shape)
     named = np.array(known.get("axis", -2 if s.opset >= _AXIS_IS_INPUT else 1))
     if s.given(2):
         named = s.work.constants.get(s.node.inputs[2], np.array(rank - 1))
     axis = int(named.ravel()[0]) % rank
-    if s.shape[-1] != 1 or known.get("inverse") or axis == rank - 1:
+    parts, inverse = s.shape[-1], bool(known.get("inverse"))
+    if parts not in (1, 2) or axis == rank - 1:
         return False
-    length = s.work.constant(s.node, 1) if s.given(1) else np.array(s.shape[axis])
+    onesided = bool(known.get("onesided", 0))
+    used = s.shape[axis]
+    length = s.work.constant(s.node, 1) if s.given(1) else np.array(used)
     if length is None:
         return False
+    size = int(length.ravel()[0])
+    if inverse and onesided and not s.given(1):
+        size = 2 * (used - 1)
     rest = [a for a in range(rank - 1) if a != axis]
-    signal = s.turned(s.shaped(s.node.inputs[0], s.shape[:-1]), s.shape[:-1], (*rest, axis))
-    size, used = int(length.ravel()[0]), s.shape[axis]
+    signal = s.turned(s.node.inputs[0], s.shape, (*rest, axis, rank - 1))
     leading = tuple(s.shape[a] for a in rest)
-    if size < used:
-        places = s.constant("places", np.arange(size))
-        signal = s.add("Gather", [signal, places], (*leading, size), axis=rank - 2)
-    bins = _bins(size, bool(known.get("onesided", 0)))
-    found = _transformed(s, signal, leading, _waves(size, bins)[:used])
+    bins = _bins(size, onesided) if inverse else size
+    if inverse and onesided and bins != used:
+        return False  # runtimes differ in what they leave out
+    if used > bins:
+        places = s.constant("places", np.arange(bins))
+        signal = s.add("Gather", [signal, places], (*leading, bins, parts), axis=rank - 2)
+        used = bins
+    signal = s.shaped(signal, (*leading, used * parts))
+    waves = _waves_back(size, onesided) if inverse else _complex_waves(size, onesided)
+    columns = waves.shape[-1] // (1 if inverse and onesided else 2)
+    waves = waves[:used, :parts].reshape(used * parts, -1)
+    ends = 1 if inverse and onesided else 2
+    found = _transformed(s, signal, leading, waves, ends)
     back = np.argsort((*rest, axis, rank - 1)).tolist()
-    s.turned(found, (*leading, bins, 2), tuple(back))
+    s.turned(found, (*leading, columns, ends), tuple(back))
     return s.end()
+
+
+def _complex_waves(size: int, onesided: bool) -> npt.NDArray[np.float64]:
+    """``[size, 2, 2 * bins]``: what real and imaginary parts of each element give."""
+    real = _waves(size, _bins(size, onesided)).reshape(size, -1, 2)
+    imaginary = np.stack([-real[..., 1], real[..., 0]], axis=-1)
+    return np.asarray(np.stack([real, imaginary], axis=1).reshape(size, 2, -1))
+
+
+def _waves_back(size: int, onesided: bool) -> npt.NDArray[np.float64]:
+    """``[bins, 2, columns]``: what each frequency gives to the signal, complex or, of one side,
+    real; frequencies whose mirror images are not given count twice."""
+    bins = _bins(size, onesided)
+    angles = 2 * np.pi * np.outer(np.arange(bins), np.arange(size)) / size
+    real = np.stack([np.cos(angles), -np.sin(angles)], axis=1) / size
+    if onesided:
+        mirrored = np.full((bins, 1, 1), 2.0)
+        mirrored[0] = 1.0
+        if size % 2 == 0:
+            mirrored[-1] = 1.0
+        return np.asarray(real * mirrored)
+    imaginary = np.stack([np.sin(angles), np.cos(angles)], axis=1) / size
+    return np.asarray(np.stack([real, imaginary], axis=-1).reshape(bins, 2, -1))
 
 
 _AXIS_IS_INPUT = 20
@@ -103,10 +139,52 @@ def _waves(size: int, bins: int) -> npt.NDArray[np.float64]:
 
 
 def _transformed(
-    s: Spelling, rows: str, leading: tuple[int, ...], waves: npt.NDArray[np.float64]
+    s: Spelling,
+    rows: str,
+    leading: tuple[int, ...],
+    waves: npt.NDArray[np.float64],
+    parts: int = 2,
 ) -> str:
-    """Rows times waves, real and imaginary parts along the last axis."""
+    """Rows times waves, real and, of two parts, imaginary ones along the last axis."""
     columns = waves.shape[1]
     matrix = s.constant("waves", waves.astype(np.float32))
     product = s.add("MatMul", [rows, matrix], (*leading, columns))
-    return s.shaped(product, (*leading, columns // 2, 2))
+    return s.shaped(product, (*leading, columns // parts, parts))
+
+
+def columns_to_image(s: Spelling) -> bool:
+    """Col2Im: blocks are added where they lie, which a transposed convolution does whose weights
+    are ones."""
+    sizes = [s.work.constant(s.node, place) for place in (1, 2)]
+    if sizes[0] is None or sizes[1] is None or len(s.shape) != 3 or sizes[0].size not in (1, 2):
+        return False
+    image, block = ([int(n) for n in array.ravel()] for array in sizes if array is not None)
+    rank, known = len(image), s.node.attributes
+    dilations = [int(n) for n in known.get("dilations") or [1] * rank]
+    strides = [int(n) for n in known.get("strides") or [1] * rank]
+    pads = [int(n) for n in known.get("pads") or [0] * 2 * rank]
+    batch, rows, columns = s.shape
+    taps = prod(block)
+    reach = [(b - 1) * d + 1 for b, d in zip(block, dilations, strict=True)]
+    padded = [n + pads[a] + pads[rank + a] for a, n in enumerate(image)]
+    counts = [(p - r) // t + 1 for p, r, t in zip(padded, reach, strides, strict=True)]
+    channels = rows // taps
+    if rows % taps or prod(counts) != columns:
+        return False
+    blocks = s.shaped(s.node.inputs[0], (batch * channels, taps, *counts))
+    ones = s.constant("ones", np.eye(taps, dtype=np.float32).reshape(taps, 1, *block))
+    # What no block reaches behind the last one is padding that the transposed one does not have.
+    behind = [
+        p - (c - 1) * t - r for p, c, t, r in zip(padded, counts, strides, reach, strict=True)
+    ]
+    found = s.add(
+        "ConvTranspose",
+        [blocks, ones],
+        (batch * channels, 1, *image),
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        output_padding=behind,
+    )
+    s.shaped(found, (batch, channels, *image))
+    return s.end()

@@ -22,9 +22,13 @@ operator, one is better than several.
 | BatchNormalization that no layer took | a depthwise convolution of one tap; Mul and Add |
 | Pad by reflection, edges or the other end | Gather along each axis |
 | GatherND, Scatter… at constant places, Compress, ReverseSequence | Gather of what lies flat |
+| the same at computed places, or of several; TensorScatter | Gather, ScatterND of rows |
+| Shape, Size, EyeLike | constants |
 | Trilu | Where a constant says so |
 | Gemm of a transposed input, MatMul of a vector | Gemm, MatMul |
-| STFT, DFT of real signals | MatMul with waves |
+| STFT of real signals, DFT | MatMul with waves |
+| Col2Im | ConvTranspose with ones |
+| Einsum of one operand or of many | Mul of what broadcasts, ReduceSum |
 | Scaler of classical learners | x less an offset, times a scale |
 | Normalizer of classical learners, L1 and L2 | as LpNormalization |
 | LinearRegressor, LinearClassifier | Gemm; Softmax or Sigmoid; the label is ArgMax and Gather |
@@ -50,7 +54,9 @@ from compiler_core.graph.passes.unrolled_loops import UnrolledLoops
 from compiler_core.graph.passes.volume_convolution import VolumeConvolution
 from compiler_core.graph.passes.written_functions import WrittenFunctions
 from compiler_core.graph.spelled import (
+    computed_places,
     elements,
+    known,
     learners,
     machines,
     moves,
@@ -60,6 +66,7 @@ from compiler_core.graph.spelled import (
     reductions,
     volumes,
 )
+from compiler_core.graph.spelled.einsum import einsum
 from compiler_core.graph.spelled.masks import masked_sum
 from compiler_core.graph.spelled.spelling import Spelling
 from compiler_core.graph.spelled.trees import tree_classifier, tree_regressor
@@ -131,20 +138,33 @@ def _way(work: Rewriter, node: Node) -> Way | None:
     return _WAYS[node.op] if is_op(node, *_WAYS) else None
 
 
+def _either(*ways: Way) -> Way:
+    """The first way that there is."""
+
+    def way(spelling: Spelling) -> bool:
+        return any(one(spelling) for one in ways)
+
+    return way
+
+
 _MOVES: dict[str, Way] = {
     "Cast": elements.to_truth,
     "Compress": moves.compressed,
-    "GatherElements": moves.gathered_elements,
-    "GatherND": moves.gathered_parts,
+    "EyeLike": known.eye_like,
+    "GatherElements": _either(moves.gathered_elements, computed_places.gathered_elements),
+    "GatherND": _either(moves.gathered_parts, computed_places.gathered_parts),
     "Concat": moves.joined,
     "Dropout": elements.without_dropping,
     **dict.fromkeys(("Max", "Min"), elements.several),
     "Pad": moves.pad,
     "ReverseSequence": moves.reversed_sequences,
-    "Scatter": moves.scattered_elements,
-    "ScatterElements": moves.scattered_elements,
-    "ScatterND": moves.scattered_parts,
+    "Scatter": _either(moves.scattered_elements, computed_places.scattered_elements),
+    "ScatterElements": _either(moves.scattered_elements, computed_places.scattered_elements),
+    "ScatterND": _either(moves.scattered_parts, computed_places.scattered_parts),
+    "Shape": known.shape,
+    "Size": known.size,
     "Split": moves.split,
+    "TensorScatter": computed_places.cache_update,
     "Trilu": moves.triangle,
 }
 """Of elements of any type."""
@@ -160,7 +180,9 @@ _WAYS: dict[str, Way] = {
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), volumes.global_volume_pool),
     "BatchNormalization": normalizations.batch_normalization,
     "Celu": elements.celu,
+    "Col2Im": products.columns_to_image,
     "DFT": products.fourier,
+    "Einsum": einsum,
     "Equal": elements.infinite,
     "Gemm": products.gemm,
     "Hardmax": reductions.hardmax,

@@ -8,6 +8,7 @@ from compiler_core.units.cpu.c.emit.fixed import Argument, fixed, kernel_call
 from compiler_core.units.cpu.c.emit.text import SUFFIX, number
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators import choosing
+from compiler_core.units.cpu.c.operators.sampling import PADDINGS, GridSample
 from compiler_core.units.cpu.c.operators.trees import Trees
 
 
@@ -34,6 +35,15 @@ def _(operator: choosing.Pick, context: Context) -> list[str]:
 def _(operator: choosing.Lookup, context: Context) -> list[str]:
     suffix = SUFFIX[context.dtype(operator.output)]
     return _called(operator, context, f"lookup_{suffix}", *fixed(*operator.sizes, operator.number))
+
+
+@call.register
+def _(operator: choosing.ScatterRows, context: Context) -> list[str]:
+    way = choosing.SCATTERED.index(operator.way)
+    sizes = fixed(*operator.sizes, operator.number, way)
+    return _called(
+        operator, context, f"scatter_rows_{SUFFIX[context.dtype(operator.output)]}", *sizes
+    )
 
 
 @call.register
@@ -73,6 +83,13 @@ def _(operator: choosing.Running, context: Context) -> list[str]:
         f"running_{'product' if operator.product else 'sum'}",
         *fixed(*operator.sizes, *ways),
     )
+
+
+@call.register
+def _(operator: GridSample, context: Context) -> list[str]:
+    padding = PADDINGS.index(operator.padding)
+    ways = (operator.points, operator.axes, operator.taps, padding, int(operator.align))
+    return _called(operator, context, "grid_sample", *fixed(*operator.sizes, *ways))
 
 
 @call.register

@@ -108,6 +108,44 @@ class Lookup:
         return inputs[0].reshape(self.sizes)[:, places]
 
 
+SCATTERED = ("none", "add", "mul", "min", "max")
+"""What stands at a place where another element comes: that one, or what both become."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScatterRows:
+    """Rows ``[count, width]`` with others, ``[number, width]``, put in at places, one after the
+    other.
+
+    Attributes:
+        way: Of :data:`SCATTERED`.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    sizes: tuple[int, int]
+    number: int
+    way: str
+
+    def compute(self, inputs: Sequence[Array]) -> Array:
+        """See :class:`~compiler_core.units.cpu.c.network.Operator`."""
+        rows = inputs[0].reshape(self.sizes).copy()
+        places = within(inputs[1].ravel(), self.sizes[0])
+        with np.errstate(all="ignore"):
+            for place, row in zip(places, inputs[2].reshape(self.number, -1), strict=True):
+                rows[place] = _joined(self.way, rows[place], row)
+        return rows
+
+
+def _joined(way: str, a: Array, b: Array) -> Array:
+    if way in ("add", "mul"):
+        return np.asarray(a + b if way == "add" else a * b)
+    if way == "none":
+        return b
+    return np.where(b < a if way == "min" else b > a, b, a)
+
+
 @dataclass(frozen=True, eq=False)
 class OneHot:
     """A row of ``depth`` per place: ``on`` there, ``off`` elsewhere and for places outside."""
