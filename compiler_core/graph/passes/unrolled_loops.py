@@ -41,20 +41,30 @@ class UnrolledLoops:
         """See :class:`compiler_core.graph.passes.rewriter.GraphPass`."""
         rewriter, total = Rewriter(graph), len(graph.nodes)
         for node in rewriter.nodes():
-            found = _loop(rewriter, node) if is_op(node, "Loop") else None
-            if is_op(node, "Scan") and graph.opsets.get("", 0) >= _STATES_FIRST:
-                found = _scan(rewriter, node)
+            found = loop_of(rewriter, node)
             if found is None or not 0 < found.times <= self.most_times:
                 continue
             made = found.times * max(1, len(found.body.node))
             if made <= self.most_nodes and total + made <= 4 * self.most_nodes:
-                _Unrolling(rewriter, node, found).write()
+                LoopWriter(rewriter, node, found).write()
                 total += made
         return rewriter.finish()
 
+    def refusal(self, graph: Graph, node: Node) -> str:
+        """Why a Loop or Scan stays."""
+        found = loop_of(Rewriter(graph), node)
+        if found is None:
+            return "how often it runs, or what it reads each time, is computed"
+        if not 0 < found.times <= self.most_times:
+            return (
+                f"it runs {found.times} times, each of which may need what the one before it left; "
+                f"1 to {self.most_times} are written out"
+            )
+        return f"it is {len(found.body.node)} nodes {found.times} times, too many to be written out"
+
 
 @dataclass(frozen=True)
-class _Loop:
+class KnownLoop:
     """A loop whose times are known.
 
     Attributes:
@@ -80,7 +90,14 @@ class _Loop:
     joined: Mapping[str, tuple[int, bool]]
 
 
-def _loop(rewriter: Rewriter, node: Node) -> _Loop | None:
+def loop_of(rewriter: Rewriter, node: Node) -> KnownLoop | None:
+    """A Loop or Scan whose times are known; ``None`` for another node."""
+    if is_op(node, "Scan") and rewriter.graph.opsets.get("", 0) >= _STATES_FIRST:
+        return _scan(rewriter, node)
+    return _loop(rewriter, node) if is_op(node, "Loop") else None
+
+
+def _loop(rewriter: Rewriter, node: Node) -> KnownLoop | None:
     body = _body(node)
     count = rewriter.constant(node, 0)
     goes = rewriter.constant(node, 1)
@@ -100,10 +117,10 @@ def _loop(rewriter: Rewriter, node: Node) -> _Loop | None:
         return None
     states = tuple(zip(inputs[2:], given, strict=True))
     times = int(count.reshape(-1)[0])
-    return _Loop(body, times, inputs[0], inputs[1], states, tuple(results), {}, joined)
+    return KnownLoop(body, times, inputs[0], inputs[1], states, tuple(results), {}, joined)
 
 
-def _scan(rewriter: Rewriter, node: Node) -> _Loop | None:
+def _scan(rewriter: Rewriter, node: Node) -> KnownLoop | None:
     body, known = _body(node), node.attributes
     count = int(known.get("num_scan_inputs", 0))
     if body is None or count < 1 or len(body.input) != len(node.inputs) or not all(node.inputs):
@@ -126,7 +143,7 @@ def _scan(rewriter: Rewriter, node: Node) -> _Loop | None:
     if len(times) != 1 or len(joined) != len(more):
         return None
     results = tuple(outputs[:first])
-    return _Loop(body, times.pop(), "", "", states, results, parts, joined)
+    return KnownLoop(body, times.pop(), "", "", states, results, parts, joined)
 
 
 def _body(node: Node) -> onnx.GraphProto | None:
@@ -147,7 +164,7 @@ def _stays_true(rewriter: Rewriter, body: onnx.GraphProto, tensor: str, conditio
     return tensor == condition or (known is not None and bool(known.all()))
 
 
-class _Unrolling:
+class LoopWriter:
     """Writes the nodes of a loop.
 
     Args:
@@ -156,7 +173,7 @@ class _Unrolling:
         loop: What is known of it.
     """
 
-    def __init__(self, rewriter: Rewriter, node: Node, loop: _Loop) -> None:
+    def __init__(self, rewriter: Rewriter, node: Node, loop: KnownLoop) -> None:
         self._rewriter, self._node, self._loop = rewriter, node, loop
         self._nodes: list[Node] = []
         self._taken: set[str] = set()

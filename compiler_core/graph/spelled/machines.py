@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.graph.learner_types import DOMAIN
+from compiler_core.graph.spelled.machine_pairs import attributes_of_pairs, is_of_pairs
 from compiler_core.graph.spelled.spelling import Spelling
 from compiler_core.graph.spelled.trees import label_array
 
@@ -54,13 +57,20 @@ def vector_regressor(s: Spelling) -> bool:
 
 
 def vector_classifier(s: Spelling) -> bool:
-    """SVMClassifier without probabilities: decisions of pairs, and the class of most votes."""
+    """SVMClassifier: decisions of pairs, and the class of most votes.
+
+    Probabilities follow from the decisions, by :func:`~…machine_pairs.coupling`, which reads them
+    as they are.
+    """
     known, after = s.node.attributes, s.text("post_transform", "NONE")
     sizes = [int(size) for size in known.get("vectors_per_class", ())]
     texts = known.get("classlabels_strings", ())
     labels = label_array(known.get("classlabels_ints", ()), texts)
     classes, rows = len(labels), s.shape[0]
-    if known.get("prob_a") or after not in _AFTER or len(s.shape) != 2 or len(sizes) != classes:
+    if after not in _AFTER or len(s.shape) != 2 or len(sizes) != classes:
+        return False
+    likely = bool(known.get("prob_a"))
+    if likely and (after != "NONE" or is_of_pairs(s.node)):
         return False
     if classes < 2 or len(s.node.outputs) != 2:
         return False
@@ -75,7 +85,11 @@ def vector_classifier(s: Spelling) -> bool:
         return False
     shape = (rows, len(pairs))
     scores = decisions
-    if classes == 2:
+    if likely:
+        own = attributes_of_pairs(s.node, classes)
+        inner = {"domain": DOMAIN, "op": "SVMClassifier", "attributes": own}
+        scores = _coupled(s, decisions, classes, inner)
+    elif classes == 2:
         other = s.add("Neg", [decisions], shape)
         scores = s.add("Concat", [other, decisions], (rows, 2), axis=1)
     if after == "LOGISTIC":
@@ -85,6 +99,16 @@ def vector_classifier(s: Spelling) -> bool:
     if s.work.readers(label) or s.work.pinned(label):
         names[_voted(s, decisions, pairs, labels)] = label
     return s.end_as(names)
+
+
+def _coupled(s: Spelling, decisions: str, classes: int, inner: dict[str, Any]) -> str:
+    """The probabilities of all classes."""
+    rows = s.shape[0]
+    scores = s.add_of(inputs=[decisions], shape=(rows, classes), **inner)
+    label = s.work.add_tensor(f"{s.node.name}/label", (rows,), s.node.inputs[0])
+    s.work.types[label] = replace(s.work.types[s.node.outputs[0]], shape=(rows,))
+    s.gives_first(label)
+    return scores
 
 
 def _decisions(s: Spelling, matrix: Floats, shift: Floats) -> str | None:

@@ -37,6 +37,7 @@ operator, one is better than several.
 | TreeEnsembleClassifier | sums over trees and the same; see :mod:`.trees` |
 | MaxPool, AveragePool, global pools, Conv over volumes | those over images |
 | what ONNX defines by others | those |
+| Loop and Scan that keep nothing from time to time | their nodes, of one axis more |
 | Loop and Scan of a known number of times | their nodes, time after time |
 """
 
@@ -48,6 +49,7 @@ from typing import ClassVar
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.learner_types import DOMAIN
+from compiler_core.graph.passes.loops_at_once import LoopsAtOnce
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.passes.unrolled_loops import UnrolledLoops
@@ -87,10 +89,14 @@ _FUNCTIONS = frozenset(
 """What ONNX defines by others and nobody has whole. Other functions of it (Relu, Softmax, Gelu …)
 have kernels, or are spelled out with fewer operators than the standard takes."""
 
+LOOPS = UnrolledLoops(most_times=256, most_nodes=4000)
+"""What becomes of loops."""
+
 _PASSES = (
     VolumeConvolution(least_products=0),
     WrittenFunctions(_FUNCTIONS),
-    UnrolledLoops(most_times=256, most_nodes=4000),
+    LoopsAtOnce(),
+    LOOPS,
 )
 
 

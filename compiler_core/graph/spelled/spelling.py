@@ -76,6 +76,11 @@ class Spelling:
         self._nodes.append(Node(name, op, tuple(inputs), (result,), attributes, domain))
         return result
 
+    def gives_first(self, tensor: str) -> None:
+        """Puts an output before the one of what was written last."""
+        last = self._nodes.pop()
+        self._nodes.append(replace(last, outputs=(tensor, *last.outputs)))
+
     def constant(self, what: str, array: Any) -> str:
         """A constant."""
         return self.work.add_constant(f"{self.node.name}/{what}", np.asarray(array))

@@ -13,6 +13,9 @@ from compiler_core.graph.importer import import_model
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
 from compiler_core.graph.spelled.spelled_out import spelled_out
+from compiler_core.units.cpu.c.bundles.bundle import expected
+from compiler_core.units.cpu.c.convert.convert import to_network
+from compiler_core.units.cpu.c.convert.options import Options
 
 COLUMNS = 3
 KINDS = {"LINEAR", "POLY", "RBF", "SIGMOID"}
@@ -78,12 +81,34 @@ def test_sums_of_kernels(kind: str, one: int) -> None:
     check(learner("SVMRegressor", {"y": TensorProto.FLOAT}, **known, **more), ROWS)
 
 
-def test_probabilities_stay() -> None:
-    known = machine("RBF", 7, 1) | {"vectors_per_class": [4, 3], "rho": [0.1]}
-    more = {"prob_a": [-1.0], "prob_b": [0.2], "classlabels_ints": [0, 1]}
+def likely(kind: str, sizes: list[int]) -> onnx.ModelProto:
+    """A machine that makes probabilities."""
+    random, classes = np.random.default_rng(2), len(sizes)
+    pairs = classes * (classes - 1) // 2
+    known = machine(kind, sum(sizes), classes - 1) | {"vectors_per_class": sizes}
+    known |= {"rho": random.normal(0, 0.3, pairs).tolist(), "classlabels_ints": [7, 3, 5][:classes]}
+    known |= {"prob_a": random.uniform(-2, -1, pairs).tolist()}
+    known |= {"prob_b": random.normal(0, 0.2, pairs).tolist()}
     outputs = {"label": TensorProto.INT64, "scores": TensorProto.FLOAT}
-    graph = simplify(import_model(learner("SVMClassifier", outputs, **known, **more)))
-    assert spelled_out(graph) is graph
+    return learner("SVMClassifier", outputs, **known)
+
+
+@pytest.mark.parametrize("kind", ["LINEAR", "RBF"])
+@pytest.mark.parametrize("sizes", [[4, 3], [3, 5, 2]])
+def test_probabilities_of_decisions(kind: str, sizes: list[int]) -> None:
+    graph = simplify(import_model(likely(kind, sizes)))
+    flat = spelled_out(graph)
+    assert spelled_out(flat) is flat
+    net = to_network(flat, {}, Options(precision="float32"))
+    for row in ROWS:
+        feeds = {"x": row[None]}
+        wanted = FloatSession(graph).run(feeds)
+        given = FloatSession(flat).run(feeds)
+        _, found = expected(net, feeds)
+        for name, value, array in zip(graph.outputs, net.outputs, found, strict=True):
+            np.testing.assert_allclose(given[name], wanted[name], rtol=1e-3, atol=2e-4)
+            real = net.real(value, array).reshape(wanted[name].shape)
+            np.testing.assert_allclose(real, wanted[name], rtol=1e-3, atol=2e-4)
 
 
 @pytest.mark.parametrize("missing", [np.nan, -1.0, np.inf])

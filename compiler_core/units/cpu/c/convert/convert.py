@@ -12,13 +12,16 @@ from functools import partial
 from hashlib import sha256
 
 from compiler_core.errors import InputError
+from compiler_core.graph.containers import is_container
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.unrolled_recurrence import unrolling_refusal
 from compiler_core.graph.recurrence import GATES
+from compiler_core.graph.spelled.spelled_out import LOOPS
 from compiler_core.graph.spelled.trees import SUMS
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.convert import (
     choosing,
+    machines,
     pointwise,
     ports,
     resize,
@@ -94,6 +97,7 @@ _CHOOSING: dict[str, Callable[[TensorReader, Node], None]] = {
     "Not": choosing.negation,
     "OneHot": choosing.one_hot,
     "Or": choosing.comparison,
+    "SVMClassifier": machines.probabilities,
     "ScatterND": scatter.scatter,
     "TopK": choosing.largest,
     "TreeEnsembleRegressor": trees,
@@ -197,20 +201,33 @@ def require_kernels(graph: Graph, precision: str | None = "int8") -> None:
         if reached.intersection(node.inputs):
             reached.update(node.outputs)
     free = [name for name in graph.outputs if name not in reached]
-    recurrent = next((node for node in missing if node.op in GATES and not node.domain), None)
-    why = "there is no kernel for this operator"
-    if recurrent is not None:
-        why = unrolling_refusal(graph, recurrent) or "it is not unrolled"
-    elif _gives_text(graph, missing[0]):
-        why = "it gives texts; numbers are written"
-    elif len(missing) > 1:
-        why = "there are no kernels for these operators"
+    told = {node.name: _reason(graph, node) for node in missing}
+    why = next((f"of {name!r}, {reason}" for name, reason in told.items() if reason), "")
+    if len(missing) == 1:
+        why = told[missing[0].name] or "there is no kernel for this operator"
     raise InputError(
-        f"node{'s' if len(missing) > 1 else ''} {shown}{more} cannot be written as C: {why}",
+        f"node{'s' if len(missing) > 1 else ''} {shown}{more} cannot be written as C: "
+        f"{why or 'there are no kernels for these operators'}",
         hint=f"without them: onnx.utils.extract_model(FILE, NEW_FILE, {list(graph.inputs)}, {free})"
         if free
         else "docs/howto/microcontroller.md lists the operators",
     )
+
+
+def _reason(graph: Graph, node: Node) -> str:
+    """Why a node has no kernel, beyond that there is none; empty where there is no more to say."""
+    if node.op in GATES and not node.domain:
+        return unrolling_refusal(graph, node) or "it is not unrolled"
+    if node.op in ("Loop", "Scan") and not node.domain:
+        return LOOPS.refusal(graph, node)
+    if _gives_text(graph, node):
+        return "it gives texts; numbers are written"
+    known = [graph.types.get(name) for name in node.outputs if name]
+    if any(kind is not None and is_container(kind.dtype) for kind in known):
+        return "it gives a sequence or an optional; tensors are written"
+    if any(kind is None or kind.shape is None or None in kind.shape for kind in known):
+        return "how large its result is follows from values; sizes are fixed"
+    return ""
 
 
 def _gives_text(graph: Graph, node: Node) -> bool:
@@ -223,7 +240,7 @@ def _has_kernel(graph: Graph, node: Node) -> bool:
         return False
     is_known = node.op in _COMPUTING or node.op in _MOVING or node.op in _CHOOSING
     is_known = is_known or (node.op in whole.HANDLERS and _whole_numbers(graph, node) is not None)
-    foreign = node.domain and node.op not in ("Dense", SUMS)
+    foreign = node.domain and node.op not in ("Dense", "SVMClassifier", SUMS)
     return is_known and not node.opaque and not foreign
 
 

@@ -8,6 +8,7 @@ from compiler_core.units.cpu.c.emit.fixed import Argument, fixed, kernel_call
 from compiler_core.units.cpu.c.emit.text import SUFFIX, number
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators import choosing
+from compiler_core.units.cpu.c.operators.coupling import Coupling
 from compiler_core.units.cpu.c.operators.sampling import PADDINGS, GridSample
 from compiler_core.units.cpu.c.operators.trees import Trees
 
@@ -83,6 +84,12 @@ def _(operator: choosing.Running, context: Context) -> list[str]:
         f"running_{'product' if operator.product else 'sum'}",
         *fixed(*operator.sizes, *ways),
     )
+
+
+@call.register
+def _(operator: Coupling, context: Context) -> list[str]:
+    rows = context.size(operator.output) // operator.classes
+    return _called(operator, context, "couple", *fixed(rows, operator.classes))
 
 
 @call.register

@@ -298,3 +298,21 @@ def test_whole_numbers_beyond_32_bits_are_refused() -> None:
     data[0]["k"] = data[0]["k"] + (1 << 33)
     with pytest.raises(InputError, match="more than 32 bits"):
         expected(net, data[0])
+
+
+REASONS = {
+    "NonZero": "how large its result is follows from values",
+    "SplitToSequence": "it gives a sequence",
+}
+
+
+@pytest.mark.parametrize("op", REASONS)
+def test_what_has_no_kernel_says_why(op: str) -> None:
+    b = Exported(17)
+    found = b.node(op, b.input("x", [1, 3]))
+    if op == "SplitToSequence":
+        found = b.node("SequenceAt", found, b.node("ArgMax", "x", axis=1, keepdims=0))
+    b.output(found, TensorProto.INT64 if op == "NonZero" else TensorProto.FLOAT)
+    graph = spelled_out(simplify(import_model(b.model())))
+    with pytest.raises(InputError, match=REASONS[op]):
+        require_kernels(graph, "float32")
