@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from compiler_core.graph.ir import Graph, Node
@@ -184,7 +185,7 @@ class LoopWriter:
         arrays, protos = inner_constants(loop.body)
         fixed = {name: self._constant(name, array) for name, array in arrays.items()}
         if loop.condition:
-            fixed[loop.condition] = self._constant("goes on", np.array(True))
+            fixed[loop.condition] = self._constant("goes on", self._single(True, 1))
         states = [first for _, first in loop.states]
         rows: dict[str, list[str]] = {name: [] for name in loop.joined}
         for time in range(loop.times):
@@ -208,12 +209,17 @@ class LoopWriter:
         loop = self._loop
         found = {name: own for (name, _), own in zip(loop.states, states, strict=True)}
         if loop.counter:
-            found[loop.counter] = self._constant(f"{time}", np.array(time, np.int64))
+            found[loop.counter] = self._constant(f"{time}", self._single(time, 0))
         for name, (tensor, axis, backwards) in loop.parts.items():
             place = loop.times - 1 - time if backwards else time
             index = self._constant(f"{time}/place", np.array(place, np.int64))
             found[name] = self._add("Gather", [tensor, index], f"{time}/{name}", axis=axis)
         return found
+
+    def _single(self, value: bool | int, position: int) -> npt.NDArray[Any]:
+        """A number at an input of the body: of one axis where the body says so, as runtimes do."""
+        known = self._loop.body.input[position].type.tensor_type
+        return np.full((1,) * len(known.shape.dim), value, np.dtype(type(value)))
 
     def _joined(self, name: str, rows: Sequence[str]) -> str:
         """What an output of the body was each time, along an axis of its own."""

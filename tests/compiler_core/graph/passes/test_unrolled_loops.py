@@ -108,6 +108,32 @@ def test_a_loop_is_its_nodes(condition: str, keep: bool, reads: str) -> None:
     same(whole, parts, x=X)
 
 
+def test_the_number_of_the_time_has_an_axis_where_the_body_says_so() -> None:
+    """As TorchScript writes the cutting of a tensor into parts."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        m (float[2,6] x) => (float[2,b] y)
+        <int64 times = {2}, bool true = {1}, int64[2] starts = {0, 3}, int64[2] ends = {2, 6},
+         int64[1] axis = {1}> {
+            empty = SequenceEmpty ()
+            parts = Loop <body = cut (int64[1] i, bool goes, seq(float[]) before)
+                => (bool goes_on, seq(float[]) after) {
+                goes_on = Identity (true)
+                a = Gather (starts, i)
+                b = Gather (ends, i)
+                part = Slice (x, a, b, axis)
+                after = SequenceInsert (before, part)
+            }> (times, true, empty)
+            y = ConcatFromSequence <axis = 1> (parts)
+        }"""
+    )
+    whole = import_model(model)
+    parts = simplify(whole)
+    assert {node.op for node in parts.nodes} == {"Slice", "Concat"}
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    np.testing.assert_array_equal(FloatSession(parts).run({"x": x})["y"], x[:, [0, 1, 3, 4, 5]])
+
+
 @pytest.mark.parametrize("times", [0, None, 1000])
 def test_loops_that_stay(times: int | None) -> None:
     whole = import_model(loop_model(times))
