@@ -84,8 +84,7 @@ def refuse_what_no_definition_allows(model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"not a valid ONNX graph: {message}") from error
+        raise InputError(f"not a valid ONNX graph: {_first_fault(error)}") from error
 
 
 def refuse_what_ends_inference(model: onnx.ModelProto) -> None:
@@ -220,5 +219,12 @@ def _contradiction(graph: Graph) -> str | None:
         RuntimeError,
         ValueError,
     ) as error:
-        return " ".join(str(error).split())
+        return _first_fault(error)
     return None
+
+
+def _first_fault(error: Exception) -> str:
+    """What inference says of the first node: of all behind it that it then knows nothing of what
+    they read."""
+    head, mark, rest = " ".join(str(error).split()).partition("(op_type:")
+    return head + mark + rest.partition(" (op_type:")[0]

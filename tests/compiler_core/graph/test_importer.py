@@ -408,6 +408,16 @@ def test_a_shape_may_replace_what_a_file_fixes(onnx_model: Model) -> None:
     assert import_model(model).types["y"].shape == (10, 3, 4, 4)
 
 
+def test_of_a_contradiction_the_first_node_is_told_alone(onnx_model: Model) -> None:
+    """Of every node behind it inference says that it knows nothing of what it reads."""
+    chain = " ".join(f"y{i + 1} = Reshape(y{i}, s)" for i in range(30))
+    text = f"(float[1,5] x) => (float y30) {{ y0 = Add(x, w) {chain} }}"
+    model = onnx_model(text, w=np.ones((3, 2), np.float32), s=np.array([1, -1]))
+    with pytest.raises(InputError, match="op_type:Add") as caught:
+        import_model(model)
+    assert "Reshape" not in caught.value.message
+
+
 def test_a_shape_that_contradicts_the_weights_is_refused(onnx_model: Model) -> None:
     weights = np.zeros((4, 3, 3, 3), np.float32)
     model = onnx_model("(float[1,3,8,8] x) => (float y) { y = Conv(x, w) }", w=weights)
