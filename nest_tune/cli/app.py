@@ -20,7 +20,7 @@ from compiler_core.files.exhausted import lack_of
 from nest_tune.cli.empty import holds_something, refuse_empty
 from nest_tune.cli.lazy import LazyCommand, lazy_group
 from nest_tune.cli.output import ExitCode, print_error, print_traceback, version
-from nest_tune.cli.repeating import say_what_is_kept
+from nest_tune.cli.repeating import at_the_storage, say_what_is_kept
 from nest_tune.cli.signals import Terminated, end_by_signals
 from nest_tune.cli.streams import stand_in
 from nest_tune.redaction import RedactingFormatter
@@ -219,6 +219,7 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
         hint = error.hint or " ".join(["nest-tune", *words, "--help"])
         if error.exit_code == InputError.exit_code:
             message, hint = _mistaken(node, words, arguments) or (message, hint)
+        hint = at_the_storage(hint, arguments)
         print_error(type(error).__name__, message, hint=hint, as_json=as_json)
         return error.exit_code
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ _KEPT: dict[tuple[str, ...], str] = {
 """What is kept, by the words of the command."""
 
 
+_ABOUT_STUDIES = re.compile(r"nest-tune study (?!start\b|import\b)[a-z]+\b")
+
+
 def say_what_is_kept(arguments: Sequence[str]) -> None:
     """Says on standard error, where a command was broken off, how to go on with it.
 
@@ -25,6 +29,25 @@ def say_what_is_kept(arguments: Sequence[str]) -> None:
     if kept is not None:
         words = [_shown(argument) for argument in arguments]
         print(f"{kept} are kept; go on with: nest-tune {shlex.join(words)}", file=sys.stderr)
+
+
+def at_the_storage(hint: str, arguments: Sequence[str]) -> str:
+    """A hint whose commands about studies open the storage that the command at hand was given.
+
+    Args:
+        hint: Of an error.
+        arguments: Of the command line.
+    """
+    given = ""
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if option == "--storage":
+            given = value
+        elif option.startswith("--storage="):
+            given = option.removeprefix("--storage=")
+    if not given or "://" in hint or "--help" in hint:
+        return hint
+    place = f" --storage {shlex.quote(without_password(given))}"
+    return _ABOUT_STUDIES.sub(lambda found: found.group() + place, hint)
 
 
 def _shown(argument: str) -> str:

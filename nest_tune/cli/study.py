@@ -17,12 +17,12 @@ from nest_tune.cli.options import AsJson, CmsisNn, FixedInputs, States, fixed_mo
 from nest_tune.cli.output import console, print_json, progress, say
 from nest_tune.cli.setting_options import takes
 from nest_tune.cli.study_app import app
-from nest_tune.cli.study_options import MovedFile, Name, Output, Pick, open_storage
+from nest_tune.cli.study_options import MovedFile, Name, Output, Pick, open_storage, place_of
 from nest_tune.study.request.study_request import StudyRequest
 from nest_tune.study_command import study_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nest_tune.records.storage_url import StorageUrl as Url
     from nest_tune.study.request.settings import StudySettings
@@ -220,15 +220,13 @@ def _run(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    from nest_tune.study.request.settings import storage_url
     from nest_tune.study.running.lifecycle import run_study
     from nest_tune.study.views.documents import result_document
     from nest_tune.study.views.progress import Panel, make_progress
 
     observer = make_progress(ground.settings.objectives, ground.settings.metric, verbose=verbose)
-    # Commands that are told name the storage where they would open another one without.
-    usual = storage_url(None, os.environ)
-    told = None if storage.url.reveal() == usual.reveal() else storage.url
+    place = place_of(storage)
+    told = storage.url if place else None
     with _saved(study.name, told):
         try:
             result = run_study(ground, storage, study, observer)
@@ -242,16 +240,15 @@ def _run(
     else:
         from nest_tune.cli.study_summary import print_result
 
-        print_result(result, chosen, package)
+        print_result(result, chosen, package, place)
         if chosen is not None:
-            _print_next(study.name, told)
+            _print_next(study.name, place)
     if chosen is None:
         raise typer.Exit(InfeasibleError.exit_code)
 
 
-def _print_next(name: str, url: Url | None) -> None:
+def _print_next(name: str, where: Sequence[str]) -> None:
     """What to look at now."""
-    where = [] if url is None else ["--storage", str(url)]
     say(f"look at it: {study_command('report', name, *where, '-o', 'report.html')}")
     say(f"why it is so: {study_command('explain', name, *where)}")
 

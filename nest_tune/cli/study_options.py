@@ -64,6 +64,14 @@ def open_storage(url: str | None) -> StudyStorage:
     return StudyStorage(storage_url(url, os.environ), create=False)
 
 
+def place_of(storage: StudyStorage) -> list[str]:
+    """Options that commands which are told need, to open this storage and no other one."""
+    from nest_tune.study.request.settings import storage_url
+
+    usual = storage_url(None, os.environ)
+    return [] if storage.url.reveal() == usual.reveal() else ["--storage", str(storage.url)]
+
+
 def split_name(text: str, storage: StudyStorage) -> tuple[str, int | None]:
     """``NAME`` or ``NAME:TRIAL``; a study that has the whole of it for its name goes first, for
     viewers give names with colons.

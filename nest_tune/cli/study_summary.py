@@ -85,8 +85,13 @@ def metric_texts(trials: Sequence[OuterTrial], name: str, metric: str) -> list[s
     return [" ".join(pair).rstrip() for pair in zip(shown, ends, strict=True)]
 
 
-def print_first_failure(result: StudyResult) -> bool:
-    """Says why nothing was measured, where every trial failed; whether that is so."""
+def print_first_failure(result: StudyResult, place: Sequence[str]) -> bool:
+    """Says why nothing was measured, where every trial failed; whether that is so.
+
+    Args:
+        result: Of the study.
+        place: Options of the command line that say where it is stored.
+    """
     failed = result.first_failure
     if failed is None:
         return False
@@ -96,13 +101,15 @@ def print_first_failure(result: StudyResult) -> bool:
         f"{failed.message}",
         soft_wrap=True,
     )
-    command = study_command("show", f"{result.study.name}:{failed.number}")
-    out.print(f"more of it: {command}")
+    command = study_command("show", f"{result.study.name}:{failed.number}", *place)
+    out.print(f"more of it: {command}", soft_wrap=True)
     return True
 
 
-def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | None) -> None:
-    """Summary, front and chosen trial."""
+def print_result(
+    result: StudyResult, chosen: OuterTrial | None, package: str | None, place: Sequence[str]
+) -> None:
+    """Summary, front and chosen trial; ``place`` as for :func:`print_first_failure`."""
     from nest_tune.study.proposals.front import closest
     from nest_tune.study.store.ended import Ended
     from nest_tune.study.store.selection import decisions_of
@@ -141,7 +148,7 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
                 f"the default breaks a limit: {default.message}", soft_wrap=True, markup=False
             )
     if chosen is None:
-        if print_first_failure(result):
+        if print_first_failure(result, place):
             return
         out.print(f"nothing is feasible ({limits or 'no trial was measured'}); the closest trials:")
         near = closest(result.trials, result.settings.limits, default)
@@ -159,7 +166,7 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
     text = decisions_text(
         decisions_of(result, chosen),
         _MOST_DECISIONS,
-        study_command("show", f"{result.study.name}:{chosen.number}"),
+        study_command("show", f"{result.study.name}:{chosen.number}", *place),
     )
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)
     for line in instead_lines(result, chosen):

@@ -19,6 +19,7 @@ from nest_tune.cli.study_options import (
     Pick,
     StorageUrl,
     open_storage,
+    place_of,
     split_name,
 )
 from nest_tune.cli.study_summary import (
@@ -181,7 +182,7 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
     out.print(f"study {study}: {study_status(result)}, {len(result.trials)} trials")
     for outcome, count in outcome_counts(result.trials).items():
         out.print(f"  {outcome:<18} {count}")
-    print_first_failure(result)
+    print_first_failure(result, place_of(opened))
     settings["objectives"] = ", ".join(goals_text(result.settings))
     settings["limits"] = ", ".join(limits_text(result.settings))
     for key, value in settings.items():
@@ -219,7 +220,8 @@ def best(
     """Show the feasible front and pick one trial of it."""
     from nest_tune.study.views.documents import result_document
 
-    result = _load(open_storage(storage), name)
+    opened = open_storage(storage)
+    result = _load(opened, name)
     chosen = result.chosen(pick)
     package = None
     if output is not None and chosen is not None:
@@ -233,7 +235,7 @@ def best(
     if as_json:
         print_json("study", result_document(result, chosen, package))
     else:
-        print_result(result, chosen, package)
+        print_result(result, chosen, package, place_of(opened))
     if chosen is None:
         raise typer.Exit(InfeasibleError.exit_code)
 
