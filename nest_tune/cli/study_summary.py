@@ -107,7 +107,7 @@ def print_first_failure(result: StudyResult, place: Sequence[str]) -> bool:
 
 
 def print_result(
-    result: StudyResult, chosen: OuterTrial | None, package: str | None, place: Sequence[str]
+    result: StudyResult, chosen: OuterTrial | None, package: str | None, place: Sequence[str] = ()
 ) -> None:
     """Summary, front and chosen trial; ``place`` as for :func:`print_first_failure`."""
     from nest_tune.study.proposals.front import closest

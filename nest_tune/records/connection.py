@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -23,11 +23,12 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from compiler_core.errors import InputError, StorageLostError
+from compiler_core.errors import InputError, NestTuneError, StorageLostError
+from compiler_core.files.exhausted import lack_of
 from nest_tune.records.dialects import DIALECTS, dialect_of, is_conflict, is_gone
 from nest_tune.records.journal import Journal
 from nest_tune.records.storage_errors import storage_error, text_of
-from nest_tune.records.storage_url import StorageUrl
+from nest_tune.records.storage_url import HINT, StorageUrl
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ _LONGEST_PAUSE_S = 2.0
 _SILENCE_S = 30.0
 _RACES = 40
 _RACED = ("already exists", "locked", "UNIQUE constraint", "duplicate column")
+_UNFIT = (AttributeError, OSError, TypeError, ValueError)
+"""What drivers raise of parameters that they do not know, or cannot read."""
 _CONFLICTS = 20
 """Deadlocks and lost races that one transaction may meet; each ends by itself."""
 
@@ -68,7 +71,7 @@ class Connection:
     def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
         self.url = StorageUrl(url)
         self.shown = str(self.url)
-        parsed = sql.make_url(self.url.reveal())
+        parsed = _parsed(self.url)
         self._journal: Journal | None = None
         self.file: Path | None = None
         if parsed.get_backend_name() in ("sqlite", "journal"):
@@ -84,9 +87,12 @@ class Connection:
         # Without a driver in its URL, SQLAlchemy takes one that no extra brings.
         if self.rules.driver and parsed.drivername in DIALECTS:
             parsed = parsed.set(drivername=f"{parsed.drivername}+{self.rules.driver}")
-        self._engine = sql.create_engine(
-            parsed, connect_args=dict(self.rules.arguments), **self.rules.options
-        )
+        try:
+            self._engine = sql.create_engine(
+                parsed, connect_args=dict(self.rules.arguments), **self.rules.options
+            )
+        except _UNFIT as error:
+            raise self._unfit(error) from error
         self._patience_s = patience_s
         self._has_answered = False
         self._identity: tuple[int, int] | None = None
@@ -171,7 +177,25 @@ class Connection:
                 return result
 
     def _transaction(self) -> AbstractContextManager[sql.Connection]:
-        return self._engine.begin() if self._journal is None else self._journal.transaction()
+        return self._begun() if self._journal is None else self._journal.transaction()
+
+    @contextmanager
+    def _begun(self) -> Iterator[sql.Connection]:
+        try:
+            connection = self._engine.connect()
+        except UnicodeError:  # what SQLite says of a damaged file
+            raise
+        except _UNFIT as error:
+            raise self._unfit(error) from error
+        with connection, connection.begin():
+            yield connection
+
+    def _unfit(self, error: Exception) -> NestTuneError:
+        """What a driver says of a URL that it cannot use: by errors of any kind."""
+        return lack_of(error) or InputError(
+            f"storage {self.shown}: {error}",
+            hint="check the address and what stands behind its '?'",
+        )
 
     def make_tables(self, work: Callable[[sql.Connection], T]) -> T:
         """As :meth:`run`, for making and changing tables: one driver after the other does it.
@@ -226,6 +250,13 @@ class Connection:
             self._journal.close()
 
 
+def _parsed(url: StorageUrl) -> sql.URL:
+    try:
+        return sql.make_url(url.reveal())
+    except ValueError as error:  # the message may hold a secret
+        raise InputError("storage: not a database URL", hint=HINT) from error
+
+
 def _file_of(database: str | None) -> Path | None:
     """The file of a database; ``None`` for one in memory and for what SQLite reads as a URI."""
     if not database or database == ":memory:" or database.startswith("file:"):
@@ -236,7 +267,9 @@ def _file_of(database: str | None) -> Path | None:
 
 def _sqlite_url(file: Path) -> sql.URL:
     """How to open a file: one that cannot be written, for reading."""
-    if not file.exists() or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+    if not os.path.exists(file) or (  # noqa: PTH110 - False also for names that no file can have
+        os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+    ):
         return sql.URL.create("sqlite", database=str(file))
     log = Path(f"{file}-wal")
     query = {"mode": "ro", "uri": "true"}

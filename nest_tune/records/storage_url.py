@@ -90,8 +90,14 @@ def _split(given: str) -> tuple[str, tuple[str, ...]]:
             f"storage {scheme}://…: the address has more than one '@'",
             hint="a password with '@' in it is written with %40",
         )
-    port = re.sub(r"^\[.*\]", "", authority).rpartition(":")[2] if ":" in authority else ""
-    if port and not (port.isascii() and port.isdigit() and int(port) < 65536):
+    host, colon, port = re.sub(r"^\[[^\[\]]*\]", "", authority).partition(":")
+    if "[" in host or "]" in host:
+        raise InputError(
+            f"storage {scheme}://…: the host has a bracket without its other one",
+            hint="an address of IPv6 is written as [::1]",
+        )
+    is_port = port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65536
+    if colon and not is_port and authority:
         raise InputError(
             f"storage {scheme}://…: what stands after ':' is no port",
             hint="scheme://user:password@host:port/database; in a password, '@' is %40 and '/' %2F",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
@@ -20,6 +21,13 @@ from nest_tune.study.store.optuna_versions import require_optuna_tables
 from nest_tune.study.store.tables import SCHEMA_VERSION, TABLES, VERSION
 
 T = TypeVar("T")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file can have such a name
+        return False
 
 
 class OpenedStorage:
@@ -60,7 +68,7 @@ class OpenedStorage:
             return
         if not create:
             shown = self.connection.optuna_journal or file
-            if not file.is_file() and not shown.is_file():
+            if not _is_file(file) and not _is_file(shown):
                 raise InputError(
                     f"storage {self.shown}: there is no file {shown}",
                     hint="nest-tune study start makes it; or give --storage",

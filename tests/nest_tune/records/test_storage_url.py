@@ -80,6 +80,11 @@ def test_urls_without_secrets_stay_as_they_are(url: str) -> None:
         "postgresql://me:ge@he/geheim@host/db",
         "postgresql://host:geheim/db",
         "postgresql://host:99999999/geheim",
+        "postgresql://host:" + "9" * 5000 + "/geheim",
+        "postgresql://host:1:1/geheim",
+        "postgresql://host:/geheim",
+        "postgresql://[::1/geheim",
+        "postgresql://::1]/geheim",
     ],
 )
 def test_what_is_no_url_is_refused_and_not_repeated(given: str) -> None:
