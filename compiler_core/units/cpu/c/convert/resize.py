@@ -25,6 +25,8 @@ _COORDINATES = (
     "asymmetric",
 )
 _MODES = ("nearest", "linear", "cubic")
+_SIZES = 3
+"""The input that says how large the result is."""
 _MOST_SHARES = 16.0
 """Magnitudes of the shares of one element together: sums of 16-bit integers with weights of
 :data:`~compiler_core.units.cpu.c.operators.moves.LINEAR_BITS` bits stay within 32 bits."""
@@ -67,17 +69,21 @@ def _scales(
 ) -> list[float]:
     position = 1 if node.op == "Upsample" else 2
     name = node.inputs[position] if len(node.inputs) > position else ""
+    rank = len(shape)
+    axes = [int(a) % rank for a in node.attributes.get("axes") or range(rank)]
     if name:
         found = sources.builder.constant(name).ravel().tolist()
-        rank = len(shape)
-        axes = [int(a) % rank for a in node.attributes.get("axes") or range(rank)]
         if len(found) == len(axes):
             given = dict(zip(axes, map(float, found), strict=True))
             return [given.get(axis, 1.0) for axis in range(rank)]
         if found:
             raise Refusal("it has not one scale per axis")
-    if _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise Refusal("it keeps the aspect ratio")
+    policy = _text(node, "keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch" and len(node.inputs) > _SIZES:
+        sizes = sources.builder.constant(node.inputs[_SIZES]).ravel().tolist()
+        wanted = [size / shape[axis] for axis, size in zip(axes, sizes, strict=True)]
+        one = min(wanted) if policy == "not_larger" else max(wanted)
+        return [one if axis in axes else 1.0 for axis in range(rank)]
     return [new / old for old, new in zip(shape, result, strict=True)]
 
 

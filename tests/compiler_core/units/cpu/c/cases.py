@@ -283,6 +283,12 @@ CASES |= {
     "resize_smooth": _resize("linear", "half_pixel", [2, 3], antialias=1),
     "resize_cubic_smooth": _resize("cubic", "half_pixel", [2, 7], antialias=1),
     "resize_axes": _resize("linear", "half_pixel", [7, 3], axes=[2, 3]),
+    "resize_not_larger": _resize(
+        "linear", "half_pixel", [7, 9], axes=[2, 3], keep_aspect_ratio_policy="not_larger"
+    ),
+    "resize_not_smaller": _resize(
+        "nearest", "asymmetric", [7, 9], axes=[2, 3], keep_aspect_ratio_policy="not_smaller"
+    ),
     "resize_symmetric": _resize("linear", "half_pixel_symmetric", [7, 3]),
 }
 
