@@ -36,8 +36,10 @@ def model_for_sources(model: FloatModel) -> FloatModel:
 
 def graph_for_sources(graph: Graph) -> Graph:
     """The same for a graph."""
-    wide = DoublesToFloat().apply(WidePorts().apply(graph))
-    return spelled_out(unrolled(graph if wide is graph else simplify(wide)))
+    wide = WidePorts().apply(DoublesToFloat().apply(graph))
+    found = spelled_out(unrolled(graph if wide is graph else simplify(wide)))
+    flat = DoublesToFloat().apply(found)  # what loops held back
+    return found if flat is found else spelled_out(simplify(flat))
 
 
 def bundles_for(target: str) -> Bundles:

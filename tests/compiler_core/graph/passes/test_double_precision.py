@@ -10,6 +10,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.double_precision import DoublesToFloat, has_doubles
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
+from nest_tune.bundling import graph_for_sources
 
 
 def doubles(*, inner: bool) -> Graph:
@@ -50,6 +51,39 @@ def test_all_is_float32_afterwards() -> None:
         (found,) = FloatSession(flat).run({"x": x.astype(np.float32)}).values()
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_behind_loops_too() -> None:
+    """A loop holds everything back until it is written out."""
+    info, double = helper.make_tensor_value_info, TensorProto.DOUBLE
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["state"], ["same"]),
+            helper.make_node("Sub", ["state", "row"], ["apart"]),
+            helper.make_node("ReduceSumSquare", ["apart"], ["out"], axes=[1], keepdims=0),
+        ],
+        "body",
+        [info("state", double, None), info("row", double, None)],
+        [info("same", double, None), info("out", double, None)],
+    )
+    rows = np.random.default_rng(2).normal(0, 1, (300, 4))
+    nodes = [
+        helper.make_node("Scan", ["x", "rows"], ["last", "d"], body=body, num_scan_inputs=1),
+        helper.make_node("Gather", ["d", "some"], ["y"], axis=0),
+    ]
+    arrays = [numpy_helper.from_array(rows, "rows")]
+    arrays.append(numpy_helper.from_array(np.array([3, 299]), "some"))
+    ports = [info("x", double, [1, 4])], [info("y", double, [2, 1])]
+    graph = helper.make_graph(nodes, "loop", *ports, arrays)
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    known = simplify(import_model(model))
+    flat = graph_for_sources(known)
+    assert not has_doubles(flat)
+    x = np.random.default_rng(3).normal(0, 1, (1, 4))
+    (wanted,) = FloatSession(known).run({"x": x}).values()
+    (found,) = FloatSession(flat).run({"x": x.astype(np.float32)}).values()
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
 def test_others_stay_as_they_are() -> None:

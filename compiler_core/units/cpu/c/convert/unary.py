@@ -288,7 +288,8 @@ class Functions:
         return low, high
 
     def steps(self, node: Node) -> MapSteps | None:
-        """A node as float32 functions of one element; ``None`` where it reads two tensors.
+        """A node as float32 functions of one element; ``None`` where it reads two tensors, or is a
+        power that only a function of two raises.
 
         Raises:
             Refusal: It has no kernel.
@@ -297,6 +298,8 @@ class Functions:
         if len(node.inputs) == 2 and len(reads) == 2:
             return None
         found = self._steps(node)
+        if not found and node.op == "Pow" and reads == [node.inputs[0]]:
+            return None
         if not found or len(reads) != 1:
             raise Refusal("it has no float32 kernel")
         if node.clip is not None:

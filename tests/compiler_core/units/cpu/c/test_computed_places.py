@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
 from compiler_core.graph.spelled.spelled_out import spelled_out
+from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import expected, write_bundle
 from compiler_core.units.cpu.c.convert.convert import require_kernels, to_network
 from compiler_core.units.cpu.c.convert.options import Options
@@ -223,6 +224,35 @@ def test_same_bits(precision: str, tmp_path: Path, check_bundle: Callable[..., s
     write_bundle(bundle, tmp_path, samples(both, 3))
     for command in (("gcc", "-O3"), ("clang", *SANITIZERS)):
         assert "3 of 3" in check_bundle(tmp_path, *command)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cortex-m4", "cortex-m55", "rv32imc"])
+def test_same_bits_there(name: str, tmp_path: Path) -> None:
+    core = cores.core_of(name)
+    if lacking := cores.missing(core):
+        pytest.skip(f"{lacking[0]} is not installed")
+    parts = {
+        "rows": scattered_parts((4, 3), 1, 3, "add"),
+        "sampled": sampled((1, 2, 4, 5), (3, 3), "cubic", "reflection", 0),
+        "powers": powers(),
+    }
+    both = joined({name: spelled_out(graph) for name, graph in parts.items()})
+    write_bundle(make_bundle(both, {}, "places", FLOAT32, name), tmp_path, samples(both, 2))
+    cores.check(core, tmp_path, tmp_path / "program")
+
+
+def powers() -> Graph:
+    """Whole exponents of any size."""
+    m = Model((2, 20))
+    near = m.node("Add", m.node("Mul", "x0", m.array(0.1)), m.array(1.0))
+    signed = m.node("Mul", near, m.node("Sign", "x0"))
+    found = [m.node("Pow", signed, m.array([float(n)])) for n in (0, 9, 12, -9, -30, 3)]
+    return m.graph(*found, m.node("Pow", near, m.array([-2.5])))
+
+
+def test_powers_of_any_size() -> None:
+    check(powers())
 
 
 def test_points_far_away_and_none_read_inside() -> None:
