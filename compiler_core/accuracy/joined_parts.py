@@ -48,6 +48,61 @@ def parts_of(graph: Graph, output: str, *, batched: bool) -> tuple[Part, ...]:
     return tuple(product(*axes)) if 1 < prod(map(len, axes)) <= MOST_PARTS else ()
 
 
+def is_probability(graph: Graph, output: str, part: Part) -> bool:
+    """Whether a part of an output is what a Sigmoid gives, as it is: scores of a detector.
+
+    Args:
+        graph: The float model.
+        output: Its name.
+        part: One that :func:`parts_of` names.
+    """
+    cut: dict[int, tuple[int, int]] | None = {axis: (start, stop) for axis, start, stop in part}
+    node = graph.producer(output)
+    for _ in range(_DEEPEST):
+        if node is None or node.domain or node.op == "Sigmoid" or cut is None:
+            break
+        source: str | None = node.inputs[0] if node.inputs else ""
+        shape = _shape(graph, node.output) or ()
+        cut = {axis: ends for axis, ends in cut.items() if ends != (0, shape[axis])}
+        if node.op == "Concat":
+            source, cut = _joined_from(graph, node, cut)
+        elif node.op == "Transpose":
+            order = node.attributes.get("perm", tuple(reversed(range(len(shape)))))
+            cut = {int(order[axis]): ends for axis, ends in cut.items()}
+        elif node.op in _RESHAPES:
+            cut = _before_reshape(_shape(graph, node.inputs[0]) or (), shape, cut)
+        elif node.op not in ("Identity", "Cast", "Dropout"):
+            return False
+        node = graph.producer(source) if source else None
+    is_sigmoid = node is not None and not node.domain and node.op == "Sigmoid"
+    return is_sigmoid and cut is not None
+
+
+def _before_reshape(
+    before: tuple[int, ...], shape: tuple[int, ...], cut: Mapping[int, tuple[int, int]]
+) -> dict[int, tuple[int, int]] | None:
+    """Where a part lies in what is reshaped; ``None`` where it is no part of it."""
+    axes = {_same_axis(before, shape, source): source for source in range(len(before))}
+    return {axes[axis]: ends for axis, ends in cut.items()} if cut.keys() <= axes.keys() else None
+
+
+def _joined_from(
+    graph: Graph, node: Node, cut: Mapping[int, tuple[int, int]]
+) -> tuple[str | None, dict[int, tuple[int, int]]]:
+    """Which tensor of a concatenation holds a part, and where; ``None`` for several."""
+    rank = len(_shape(graph, node.output) or ())
+    along, start = int(node.attributes["axis"]) % max(1, rank), 0
+    first, last = cut.get(along, (0, 0))
+    for name in node.inputs:
+        shape = _shape(graph, name)
+        if shape is None or len(shape) != rank:
+            break
+        if start <= first < last <= start + shape[along]:
+            return name, {**cut, along: (first - start, last - start)}
+        start += shape[along]
+    return None, {}
+
+
 def _shape(graph: Graph, tensor: str) -> tuple[int, ...] | None:
     """Its sizes; 0 for one that is open; ``None`` where not even their number is known."""
     known = graph.types.get(tensor)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from math import prod
 
-from compiler_core.accuracy.joined_parts import Part, parts_of
+from compiler_core.accuracy.joined_parts import Part, is_probability, parts_of
 from compiler_core.accuracy.origin import OutputOrigin, trace
 from compiler_core.graph.containers import is_container
 from compiler_core.graph.dtypes import STRING
@@ -59,6 +59,7 @@ class Judge:
         threshold: Above it a value that stands for itself means 1: 0.5 after a sigmoid, else 0.
         reason: Why real values are no scores of classes.
         parts: Tensors that it is joined of, where it is of several.
+        probabilities: Numbers of the parts that a Sigmoid gives.
     """
 
     output: str
@@ -71,6 +72,7 @@ class Judge:
     threshold: float = 0.0
     reason: str = ""
     parts: tuple[Part, ...] = ()
+    probabilities: tuple[int, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -122,7 +124,10 @@ def _alone(graph: Graph, name: str, shape: tuple[int, ...] | None, origin: Outpu
         return replace(whole, classes=origin.classes, ranked=origin.ranked)
     threshold = 0.5 if origin.sigmoid else 0.0
     parts = parts_of(graph, name, batched=batched)
-    real = Judge(name, Kind.REAL, shape, batched, threshold=threshold, parts=parts)
+    likely = tuple(n for n, part in enumerate(parts) if is_probability(graph, name, part))
+    real = Judge(
+        name, Kind.REAL, shape, batched, threshold=threshold, parts=parts, probabilities=likely
+    )
     if shape is None:
         return replace(real, reason="its shape is not known before it is computed")
     if prod(shape[1:] if batched else shape) == 1:

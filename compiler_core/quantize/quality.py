@@ -46,6 +46,8 @@ _MULTIPLICATIONS = 1 << 36
 _LEAST_SAMPLES = 8
 _OUTPUT_BYTES = 1 << 27
 """Outputs of all measured samples together, of which several copies are held."""
+LEAST_PROBABILITY = 1 / 256
+"""A step of 8 bits over all that a Sigmoid gives."""
 _BLOCK = 1 << 22
 _NO_VARIATION = 1e-7
 """Share of an output's power below which it counts as the same for all samples: a 3,000th of its
@@ -254,7 +256,7 @@ class FloatOutput:
                 return None
             ours = np.where(self._usable, ours, 0)
         try:
-            lost = noise(ours, self._values, samples, judge.output, judge.parts)
+            lost = self._with_least(noise(ours, self._values, samples, judge.output, judge.parts))
             counted = judge.kind is not Kind.REAL
             tally = agreement_with(judge, ours, self._said, samples) if counted else None
             varying = None if exact else self._varying_db(lost)
@@ -269,6 +271,18 @@ class FloatOutput:
             exact=exact,
             samples=samples,
         )
+
+    def _with_least(self, lost: Noise) -> Noise:
+        """Probabilities count as no smaller than :data:`LEAST_PROBABILITY`: where a detector sees
+        nothing, all of its scores are nearly 0, and noise of their size says nothing."""
+        least = {n: LEAST_PROBABILITY**2 * p.values for n, p in enumerate(lost.parts)}
+        parts = tuple(
+            replace(part, signal=np.maximum(part.signal, least[number]))
+            if number in self._judge.probabilities
+            else part
+            for number, part in enumerate(lost.parts)
+        )
+        return replace(lost, parts=parts)
 
     @cached_property
     def _said(self) -> OutputDecisions:
@@ -290,7 +304,10 @@ class FloatOutput:
             noises = [lost.parts[number] for number in group] or [lost]
             total = float_sum(float(part.noise.sum()) for part in noises)
             if power is not None:
-                found.append(float(decibels(power, total)))
+                likely = [n for n in group if n in self._judge.probabilities]
+                values = sum(lost.parts[number].values for number in likely)
+                least = LEAST_PROBABILITY**2 * values * self._samples
+                found.append(float(decibels(max(power, least), total)))
         return min(found, default=None)
 
 

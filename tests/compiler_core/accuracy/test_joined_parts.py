@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler_core.accuracy.figures import estimate, joined_figures, noisy
-from compiler_core.accuracy.joined_parts import parts_of
+from compiler_core.accuracy.joined_parts import Part, parts_of
 from compiler_core.accuracy.judge import Judge, Kind, judges
 from compiler_core.accuracy.noise import Noise, noise
 from compiler_core.graph.importer import import_onnx
@@ -91,6 +91,41 @@ def test_scores_beside_boxes_are_judged_by_themselves(
     assert quality.varying_db is not None
     assert quality.sqnr_db == pytest.approx(wanted, abs=1e-3)
     assert quality.varying_db == pytest.approx(0, abs=0.5)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("simpler", [False, True])
+def test_scores_of_nothing_count_by_what_8_bits_tell(
+    tmp_path: Path, last: bool, simpler: bool
+) -> None:
+    """Where a detector sees nothing, noise of the size of its scores says nothing."""
+    graph = import_onnx(detector(tmp_path / "m.onnx", last=last))
+    judge = judges(simplify(graph) if simpler else graph)["y"]
+    draw = np.random.default_rng(2)
+    scores = (..., slice(4, None)) if last else (slice(None), slice(4, None))
+    theirs = draw.normal(size=(12, 20, 10) if last else (12, 10, 20)).astype(np.float32) * 100
+    theirs[scores] = draw.uniform(0, 2e-4, theirs[scores].shape)
+    assert all(cut[-1] == (4, 10) for cut in map(_channels, _scores_of(judge)))
+    assert len(judge.probabilities) == 2
+    ours = theirs + draw.normal(size=theirs.shape) / 10
+    ours[scores] = theirs[scores] * 1.5
+    quality = output_quality(judge, ours, theirs, 12)
+    assert quality is not None
+    assert quality.sqnr_db > 30
+    assert quality.varying_db is not None
+    assert quality.varying_db > 30
+    ours[scores] += draw.uniform(size=ours[scores].shape) > 0.95  # seen where nothing is
+    quality = output_quality(judge, ours, theirs, 12)
+    assert quality is not None
+    assert quality.sqnr_db < 0
+
+
+def _scores_of(judge: Judge) -> list[Part]:
+    return [judge.parts[number] for number in judge.probabilities]
+
+
+def _channels(part: Part) -> list[tuple[int, int]]:
+    return [(start, stop) for _, start, stop in part if (start, stop) == (4, 10)]
 
 
 def test_parts_of_one_size_are_one() -> None:
