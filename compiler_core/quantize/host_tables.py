@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.session import FloatSession
+from compiler_core.recent import Recent
 
 ENTRIES = 256
 LOWEST = -128
@@ -26,31 +28,62 @@ def table_levels(
         source: The tensor that it reads.
         exponents: Of that tensor, and of what the last node writes.
     """
+    alone = _alone(graph, nodes, source)
+    key = export_onnx(alone).SerializeToString(deterministic=True), exponents
+    found = _KNOWN.get(key)
+    if found is None:
+        found = _levels(FloatSession(alone), exponents)
+        found.setflags(write=False)
+        _KNOWN.keep(key, found)
+    return found
+
+
+_KNOWN: Recent[npt.NDArray[np.int8]] = Recent(1 << 12)
+"""Of chains that are alike but for names: a network's activations are one function many times, and
+schemes that are tried one after the other leave most scales as they are."""
+
+
+def _levels(chain: FloatSession, exponents: tuple[int, int]) -> npt.NDArray[np.int8]:
     levels = np.arange(LOWEST, LOWEST + ENTRIES, dtype=np.float32)
     real = levels * np.float32(2.0 ** -exponents[0])
-    results = FloatSession(_alone(graph, nodes, source)).run({source: real})
+    (result,) = chain.run({_SOURCE: real}).values()
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.rint(results[nodes[-1].output].reshape(-1) * np.float32(2.0 ** exponents[1]))
+        scaled = np.rint(result.reshape(-1) * np.float32(2.0 ** exponents[1]))
     # NaN where the function has no value: no input of the model leads there.
     whole = np.clip(np.nan_to_num(scaled, nan=0.0), LOWEST, LOWEST + ENTRIES - 1)
     return np.asarray(whole, np.int8)
 
 
+_SOURCE = "source"
+
+
 def _alone(graph: Graph, nodes: Sequence[Node], source: str) -> Graph:
-    """The chain over a vector of all integers."""
-    used = {name for node in nodes for name in node.inputs if name in graph.constants}
-    constants = {name: graph.constants[name] for name in used}
+    """The chain over a vector of all integers, whatever its tensors and nodes were called."""
+    used = [name for node in nodes for name in (*node.inputs, *node.outputs) if name]
+    others = dict.fromkeys(name for name in used if name != source)
+    names = {"": "", source: _SOURCE, **{name: f"t{place}" for place, name in enumerate(others)}}
+    plain = tuple(
+        replace(
+            node,
+            name=f"n{place}",
+            inputs=tuple(names[name] for name in node.inputs),
+            outputs=tuple(names[name] for name in node.outputs),
+        )
+        for place, node in enumerate(nodes)
+    )
+    constants = {names[n]: graph.constants[n] for n in others if n in graph.constants}
     single = {
         name: np.reshape(v, ()) if v.dtype.kind == "f" else v for name, v in constants.items()
     }
-    written = [name for node in nodes for name in node.outputs if name]
-    types = dict.fromkeys((source, *written), TensorType("float32", (ENTRIES,)))
+    written = [name for node in plain for name in node.outputs if name]
+    types = dict.fromkeys((_SOURCE, *written), TensorType("float32", (ENTRIES,)))
     types |= {name: TensorType(v.dtype.name, v.shape) for name, v in single.items()}
     return replace(
         graph,
-        inputs=(source,),
-        outputs=(nodes[-1].output,),
-        nodes=tuple(nodes),
+        name="chain",
+        inputs=(_SOURCE,),
+        outputs=(plain[-1].output,),
+        nodes=plain,
         constants=single,
         types=types,
         dynamic_batch=frozenset(),

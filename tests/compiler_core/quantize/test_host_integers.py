@@ -17,6 +17,7 @@ from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.graph.extract import extract
 from compiler_core.graph.session import FloatSession
+from compiler_core.quantize import host_tables
 from compiler_core.quantize.assignment import cpu_reasons, default_assignment
 from compiler_core.quantize.host_groups import host_groups
 from compiler_core.quantize.host_tables import table_levels
@@ -24,6 +25,7 @@ from compiler_core.quantize.qdq import qdq_model
 from compiler_core.quantize.rebuild import apply_exponents
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.text import quantized_digest
+from compiler_core.recent import Recent
 from compiler_core.targets.load import load_target
 from compiler_core.units.names import CPU, CPU_INT8
 
@@ -90,6 +92,26 @@ def test_numbers_without_a_value_become_zero(plain):
     found = table_levels(graph, graph.nodes, "x", (4, 4))
     assert not found[:128].any()
     assert found[128] == -128
+
+
+def test_chains_alike_but_for_names_are_computed_once(plain, monkeypatch):
+    made = []
+    real = host_tables._levels
+    monkeypatch.setattr(host_tables, "_levels", lambda *a: made.append(a) or real(*a))
+    monkeypatch.setattr(host_tables, "_KNOWN", Recent(8))
+
+    def levels(alpha, name, exponents=(4, 4)):
+        b = plain.GraphBuilder(**{name: (8,)})
+        b.add("Elu", [name], f"{name}/y", (8,), alpha=alpha)
+        graph = b.build(f"{name}/y")
+        return table_levels(graph, graph.nodes, name, exponents)
+
+    first = levels(1.0, "a")
+    np.testing.assert_array_equal(levels(1.0, "b"), first)
+    assert len(made) == 1
+    assert (levels(0.5, "b") != first).any()
+    assert (levels(1.0, "b", (4, 5)) != first).any()
+    assert len(made) == 3
 
 
 # Networks: a convolution, what the CPU does, a convolution -------------------------------------
