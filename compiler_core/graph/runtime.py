@@ -149,19 +149,19 @@ def run_session(
     """Executes once; a guarded session is stopped after :data:`GUARDED_SECONDS`.
 
     Raises:
-        RUNTIME_ERRORS: onnxruntime refuses the inputs, or there is too little memory.
+        RUNTIME_ERRORS: onnxruntime refuses the inputs, NumPy has no type for a result, or there is
+            too little memory.
         InputError: It took too long.
     """
     if not guarded:
-        results: list[Any] = session.run(list(outputs), dict(feeds))
-        return results
+        return _results(session, list(outputs), feeds)
     run = onnxruntime.RunOptions()
     run.log_severity_level = FATAL_ONLY
     run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     counted = [item.name for item in session.get_outputs() if item.name.startswith(COUNTED)]
     with _Stopwatch(run) as watch:
         try:
-            results = session.run([*outputs, *counted], dict(feeds), run)
+            results = _results(session, [*outputs, *counted], feeds, run)
         except RUNTIME_ERRORS as error:
             if not watch.is_over:
                 raise
@@ -176,6 +176,19 @@ def run_session(
             hint="check the condition of the model's loops, or give a model without loops",
         )
     return list(results[: len(outputs)])
+
+
+def _results(
+    session: onnxruntime.InferenceSession,
+    outputs: list[str],
+    feeds: Mapping[str, npt.NDArray[Any]],
+    run: onnxruntime.RunOptions | None = None,
+) -> list[Any]:
+    try:
+        results: list[Any] = session.run(outputs, dict(feeds), run)
+    except RuntimeError as error:  # bfloat16 and others that NumPy lacks
+        raise ort_errors.NotImplemented(str(error)) from error
+    return results
 
 
 class _Stopwatch:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compiler_core.graph.attributes import freeze
-from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node, TensorType
 
 _HALF = ("float16", "bfloat16")
 _FLOAT, _FLOAT16, _BFLOAT16 = 1, 10, 16
@@ -18,8 +18,8 @@ _FLOAT, _FLOAT16, _BFLOAT16 = 1, 10, 16
 class HalfToFloat:
     """Constants, casts and tensors of float16 and bfloat16 become float32.
 
-    Inputs and outputs of the model keep their type, behind a Cast. A graph with subgraphs,
-    functions or operators of other domains is left alone: they may depend on the type.
+    Inputs and outputs of the model keep their type, behind a Cast. A graph with subgraphs or
+    operators of other domains, as functions are, is left alone: they may depend on the type.
     """
 
     name: ClassVar[str] = "half-to-float"
@@ -28,7 +28,7 @@ class HalfToFloat:
         """See :class:`GraphPass`."""
         if not any(known.dtype in _HALF for known in graph.types.values()):
             return graph
-        if graph.functions or any(node.opaque or node.domain for node in graph.nodes):
+        if any(map(_is_foreign, graph.nodes)):
             return graph
         inner = {
             name
@@ -43,6 +43,11 @@ class HalfToFloat:
         if not inner and all(_is_border_cast(node, borders) for node in graph.nodes):
             return graph
         return _Widening(graph, borders).graph()
+
+
+def _is_foreign(node: Node) -> bool:
+    """Whether it may depend on types in a way that is not known here."""
+    return bool(node.opaque) or node.domain not in ("", NEST_DOMAIN)
 
 
 def _is_border_cast(node: Node, borders: list[str]) -> bool:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from compiler_core.errors import InputError
 from compiler_core.graph.exporter import LARGE_BYTES, export_onnx
 from compiler_core.graph.importer import import_model
+from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.session import FloatSession
 
 
@@ -66,3 +68,18 @@ def test_words_of_the_runtime_that_are_no_text_are_told(onnx_model) -> None:
     # Early patch releases of Python 3.11 lose such words, and the kind of error is told.
     with pytest.raises(InputError, match=r"cannot run graph 'g': (.*mode attribute is|Fail$)"):
         FloatSession(replace(graph, nodes=(bad,)))
+
+
+def test_results_that_numpy_has_no_type_for_are_an_input_error() -> None:
+    nodes = (
+        Node("c", "Cast", ("x",), ("b",), {"to": TensorProto.BFLOAT16}),
+        Node("d", "Cast", ("b",), ("y",), {"to": TensorProto.FLOAT}),
+    )
+    known = {name: TensorType("float32", (1, 4)) for name in "xy"}
+    graph = Graph(
+        "m", ("x",), ("y",), nodes, {}, {**known, "b": TensorType("bfloat16", (1, 4))}, {"": 17}
+    )
+    x = np.ones((1, 4), np.float32)
+    with pytest.raises(InputError, match="bfloat16"):
+        FloatSession(graph, ["b"], optimize=False).run({"x": x})
+    np.testing.assert_array_equal(FloatSession(graph).run({"x": x})["y"], x)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.reference
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler_core.compile.sources import load_model
+from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node, TensorType
+from compiler_core.graph.passes.half_precision import HalfToFloat
 from tests.float_runs import run_float
 
 
@@ -42,3 +45,23 @@ def test_inside_is_float32_and_the_border_keeps_its_type(tmp_path: Path, border:
     expected = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})[0]
     assert got.dtype == expected.dtype
     assert np.allclose(got.astype(np.float32), expected.astype(np.float32), atol=0.02)
+
+
+def test_functions_that_nothing_calls_and_merged_operators_change_nothing() -> None:
+    half = TensorType("float16", (1, 4))
+    weight = np.ones((4, 4), np.float16)
+    graph = Graph(
+        name="m",
+        nodes=(Node("d", "Dense", ("x", "w"), ("h",), {}, NEST_DOMAIN),),
+        constants={"w": weight},
+        inputs=("x",),
+        outputs=("h",),
+        types={"x": half, "h": half, "w": TensorType("float16", (4, 4))},
+        opsets={"": 17, NEST_DOMAIN: 1},
+        functions=(
+            helper.make_function("own", "Unused", ["a"], ["b"], [], []).SerializeToString(),
+        ),
+    )
+    found = HalfToFloat().apply(graph)
+    assert [node.op for node in found.nodes] == ["Cast", "Dense", "Cast"]
+    assert found.constants["w"].dtype == np.float32
