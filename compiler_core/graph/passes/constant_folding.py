@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from compiler_core.graph.extract import extract
 from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.session import FloatSession
-from compiler_core.graph.work import operations, result_bytes
+from compiler_core.graph.work import operations, result_bytes, tensor_bytes
 
 _RANDOM = {
     "Bernoulli",
@@ -30,6 +30,28 @@ _RANDOM = {
 QUANTIZATION = {"DequantizeLinear", "QuantizeLinear"}
 """Operators whose constants hold the scales that a model was quantized with."""
 _WIDENED = 4
+"""Numbers of a byte as float32."""
+_MORE_BYTES = 2**27
+"""Constants beside those."""
+
+
+@dataclass
+class Allowance:
+    """What folding may take for one model in all, however often it is applied: a small file fills
+    neither memory nor time.
+
+    Attributes:
+        held_bytes: Of all constants at a time.
+        operations: Multiplications that are left.
+    """
+
+    held_bytes: int
+    operations: int = 2**33
+
+    @classmethod
+    def of(cls, graph: Graph) -> Allowance:
+        """For a model as it came: what it brings it may also bring in another form."""
+        return cls(_MORE_BYTES + _WIDENED * _held_bytes(graph))
 
 
 @dataclass(frozen=True)
@@ -37,18 +59,16 @@ class ConstantFolding:
     """Replace nodes over constants by their values, and ``Shape`` of tensors of fixed shape.
 
     Attributes:
-        tensor_bytes: Larger results stay computed, so that a small file cannot fill the memory;
-            a result may always be four times as large as the constants that it is computed from.
-        total_bytes: The same for all results of one application.
-        operations: The same for the time: multiplications of one application.
+        tensor_bytes: Larger results stay computed; a result may always be four times as large as
+            the constants that it is computed from.
         keep_quantization: Leave QuantizeLinear and DequantizeLinear, whose scales would be lost.
+        allowance: Of all applications to a model; each has one of its own where there is none.
     """
 
     name: ClassVar[str] = "constant-folding"
     tensor_bytes: int = 2**26
-    total_bytes: int = 2**27
-    operations: int = 2**33
     keep_quantization: bool = True
+    allowance: Allowance | None = None
 
     def apply(self, graph: Graph) -> Graph:
         """See :class:`GraphPass`."""
@@ -85,7 +105,9 @@ class ConstantFolding:
             rewriter.bypass(node, rewriter.add_constant(node.output, shape_value(node, shape)))
 
     def _foldable(self, graph: Graph) -> list[Node]:
-        known, total, work, found = set(graph.constants), 0, 0, list[Node]()
+        allowance = self.allowance or Allowance.of(graph)
+        known, held, found = set(graph.constants), _held_bytes(graph), list[Node]()
+        readers, sizes = _reader_counts(graph), dict[str, int]()
         for node in graph.nodes:
             if not is_pure(node) or (self.keep_quantization and node.op in QUANTIZATION):
                 continue
@@ -94,16 +116,20 @@ class ConstantFolding:
             size = _result_bytes(graph, node)
             if size is None or set(node.outputs) & set(graph.outputs):
                 continue
-            # What a file brings itself it may also bring in another form, such as wider numbers.
-            read = [graph.constants[name].nbytes for name in node.inputs if name in graph.constants]
-            added = max(0, size - _WIDENED * sum(read))
+            inputs = set(node.inputs)
+            read = sum(graph.constants[name].nbytes for name in inputs & graph.constants.keys())
+            last = [name for name in inputs & sizes.keys() if readers[name] == 1]
+            after = held + size - sum(sizes[name] for name in last)
             steps = operations(node, graph.types)
-            if added > self.tensor_bytes or total + added > self.total_bytes:
+            if size - _WIDENED * read > self.tensor_bytes or after > allowance.held_bytes:
                 continue
-            if work + steps > self.operations:
+            if steps > allowance.operations:
                 continue
-            total, work = total + added, work + steps
+            allowance.operations -= steps
+            held = after
+            readers.subtract(inputs)
             known |= set(node.outputs)
+            sizes |= {name: tensor_bytes(graph.types[name]) or 0 for name in node.outputs if name}
             found.append(node)
         return found
 
@@ -152,6 +178,16 @@ def _evaluate_each(graph: Graph, nodes: Sequence[Node]) -> dict[str, npt.NDArray
         except InputError:
             continue
     return values
+
+
+def _held_bytes(graph: Graph) -> int:
+    """Bytes of all constants; an array that has several names counts once."""
+    return sum({id(array): array.nbytes for array in graph.constants.values()}.values())
+
+
+def _reader_counts(graph: Graph) -> Counter[str]:
+    """How many nodes read each tensor."""
+    return Counter(name for node in graph.nodes for name in {*node.inputs, *implicit_inputs(node)})
 
 
 def _result_bytes(graph: Graph, node: Node) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compiler_core.graph.demand import check_demand
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.activation_fusion import ActivationFusion
 from compiler_core.graph.passes.array_features import ArrayFeatures
@@ -12,7 +13,7 @@ from compiler_core.graph.passes.casts_by_example import CastsByExample
 from compiler_core.graph.passes.channel_affine import ChannelAffineFolding
 from compiler_core.graph.passes.common_subexpressions import CommonSubexpressions
 from compiler_core.graph.passes.constant_branches import ConstantBranches
-from compiler_core.graph.passes.constant_folding import ConstantFolding
+from compiler_core.graph.passes.constant_folding import Allowance, ConstantFolding
 from compiler_core.graph.passes.dead_code import DeadCode
 from compiler_core.graph.passes.dense import DenseForming
 from compiler_core.graph.passes.einsum import EinsumProducts
@@ -40,6 +41,7 @@ from compiler_core.graph.passes.transposes import TransposeMerging, TransposePus
 from compiler_core.graph.passes.unrolled_loops import UnrolledLoops
 from compiler_core.graph.passes.volume_convolution import VolumeConvolution
 from compiler_core.graph.passes.written_functions import WrittenFunctions
+from compiler_core.graph.reader import ImportLimits
 from compiler_core.graph.shapes import fix_batch, infer_again
 
 _MAX_ROUNDS = 50
@@ -93,19 +95,31 @@ def simplify(graph: Graph) -> Graph:
 
     Folding and shape inference take turns, because each finds what the other needs. A graph that
     depends on its batch by more than leading axes becomes one for a single sample.
+
+    Raises:
+        InputError: Shapes that only now are known ask for more than a model may.
     """
-    graph = _fold(graph)
+    folding = _folding(graph)
+    graph = _fold(graph, folding)
     fixed = fix_batch(graph)
     if fixed is not graph:
-        graph = _fold(fixed)
+        graph = _fold(fixed, folding)
     for late in LATE:
         graph = late.apply(graph)
-    return EqualConstants().apply(run_passes(graph, FOLDING))
+    graph = EqualConstants().apply(run_passes(graph, folding))
+    check_demand(graph, ImportLimits())
+    return graph
 
 
-def _fold(graph: Graph) -> Graph:
+def _folding(graph: Graph) -> tuple[GraphPass, ...]:
+    """:data:`FOLDING` with what it may take for a model in all."""
+    bounded = ConstantFolding(allowance=Allowance.of(graph))
+    return tuple(bounded if isinstance(one, ConstantFolding) else one for one in FOLDING)
+
+
+def _fold(graph: Graph, folding: Sequence[GraphPass]) -> Graph:
     for _ in range(_MAX_ROUNDS):
-        graph = run_passes(graph, FOLDING)
+        graph = run_passes(graph, folding)
         inferred = infer_again(FollowedShapes().apply(graph))
         if inferred is graph:
             break
