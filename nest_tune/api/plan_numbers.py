@@ -76,6 +76,8 @@ class PlanNumbers:
             progress=self.progress,
             pinned=is_pinned,
         )
+        if dict(planned.plan) != dict(self.given.plan):  # exponents are those of one plan
+            decided = replace(decided, scheme=replace(decided.scheme, exponents={}))
         return quantize_model(self.source, decided, self._profile, arithmetic=arithmetic)
 
     @cached_property

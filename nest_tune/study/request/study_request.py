@@ -257,7 +257,7 @@ def _taken(name: str, setting: Setting, value: Any) -> Any:
         if setting.most is not None and value > setting.most:
             raise InputError(f"{name} {value}: at most {setting.most} is allowed")
         return value
-    if setting.kind is str and value == "":
+    if setting.kind is str and isinstance(value, str) and not value:
         raise InputError(f"{name}: is empty", hint=f"leave {name} out for its default")
     if setting.kind is str and isinstance(value, str | PathLike):
         return str(fspath(value))

@@ -151,3 +151,21 @@ def test_the_best_plan_with_samples_and_a_configuration_are_as_their_packages(
     again = nest_tune.show_plan(model, "vta-x2", config=lock, calibration=samples)
     assert again.units == best.units
     assert again.latency_ms == pytest.approx(built.metrics.latency_ms, abs=1e-8)
+
+
+def test_the_numbers_of_a_configuration_are_those_of_its_plan(
+    synthetic: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, samples = Path(synthetic.write("residual", tmp_path)), synthetic.samples("residual", 16)
+    shown = nest_tune.show_plan(path, "vta", calibration=samples)
+    reader = next(node for node in load_model(path).graph.nodes if "x" in node.inputs)
+    plan = tmp_path / "plan.toml"
+    plan.write_text(f'schema = "nest-tune/plan/1"\n[units]\n"{reader.name}" = "cpu"\n')
+    folder = tmp_path / "package"
+    built = nest_tune.compile(path, "vta", folder, calibration=samples, plan=plan)
+    known = folder / "config.toml"
+    again = nest_tune.show_plan(path, "vta", calibration=samples, config=known)
+    assert again.latency_ms == pytest.approx(built.metrics.latency_ms, abs=1e-8)
+    best = nest_tune.best_plan(path, "vta", calibration=samples, config=known)
+    assert best.latency_ms <= shown.latency_ms * (1 + 1e-9)
