@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import onnx
 
 from compiler_core.graph.attributes import freeze
 from compiler_core.graph.ir import Graph, Node
@@ -25,7 +26,7 @@ def has_doubles(graph: Graph) -> bool:
 class DoublesToFloat:
     """Ports, constants, casts and tensors of float64 become float32.
 
-    Finite constants beyond the range of float32 become its ends. A graph with subgraphs or
+    Finite constants beyond the range of float32 become its ends. A graph with subgraphs or calls of
     functions is left alone: they may depend on the type.
     """
 
@@ -33,7 +34,11 @@ class DoublesToFloat:
 
     def apply(self, graph: Graph) -> Graph:
         """See :class:`compiler_core.graph.passes.rewriter.GraphPass`."""
-        if not has_doubles(graph) or graph.functions or any(node.opaque for node in graph.nodes):
+        if not has_doubles(graph) or any(node.opaque for node in graph.nodes):
+            return graph
+        functions = map(onnx.FunctionProto.FromString, graph.functions)
+        own = {(function.domain, function.name) for function in functions}
+        if any((node.domain, node.op) in own for node in graph.nodes):
             return graph
         types = {
             name: replace(known, dtype="float32") if known.dtype == "float64" else known

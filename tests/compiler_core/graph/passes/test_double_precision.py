@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler_core.graph.importer import import_model
-from compiler_core.graph.ir import Graph
+from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.passes.double_precision import DoublesToFloat, has_doubles
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
@@ -89,3 +90,21 @@ def test_behind_loops_too() -> None:
 def test_others_stay_as_they_are() -> None:
     flat = DoublesToFloat().apply(doubles(inner=False))
     assert DoublesToFloat().apply(flat) is flat
+
+
+@pytest.mark.parametrize(("called", "kind"), [("", "float32"), ("own", "float64")])
+def test_functions_count_where_they_are_called(called: str, kind: str) -> None:
+    known = TensorType("float64", (1, 4))
+    function = helper.make_function("own", "Twice", ["a"], ["b"], [], [])
+    node = Node("n", "Twice" if called else "Neg", ("x",), ("y",), {}, called)
+    graph = Graph(
+        name="m",
+        inputs=("x",),
+        outputs=("y",),
+        nodes=(node,),
+        constants={},
+        types={"x": known, "y": known},
+        opsets={"": 17, "own": 1},
+        functions=(function.SerializeToString(),),
+    )
+    assert DoublesToFloat().apply(graph).types["y"].dtype == kind
