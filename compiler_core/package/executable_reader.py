@@ -167,7 +167,8 @@ def _signature(manifest: Manifest) -> Graph:
             )
         if any(size is not None and size < 0 for size in port.shape or ()):
             raise InputError(f"port {name!r}: shape {port.shape} has a size below 0")
-        if name in manifest.inputs and (port.shape or (1,))[0] == 0:
+        # A model may fix a size of 0; where the batch is free, 0 is not what it was compiled for.
+        if port.dynamic_batch and name in manifest.inputs and (port.shape or (1,))[0] == 0:
             raise InputError(f"port {name!r}: shape {port.shape} has no samples")
     return Graph(
         manifest.model.name,
