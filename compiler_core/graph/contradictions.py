@@ -13,7 +13,7 @@ import onnx
 
 from compiler_core.errors import InputError
 from compiler_core.graph.exporter import write_model
-from compiler_core.graph.ir import Graph
+from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.recurrence import GATES, recurrent_contradiction, shape_reader
 from compiler_core.graph.rounded_up import round_sizes_down
 from compiler_core.graph.session import FloatSession
@@ -36,6 +36,15 @@ OF_THE_RUNTIME = frozenset(
 """Operators that onnxruntime has in the standard's domain, though the standard does not."""
 _UNKNOWN = "com.microsoft"
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Tile": 1}
+_AXES: dict[str, tuple[tuple[str, int], ...]] = {
+    **dict.fromkeys(("ArgMax", "ArgMin", "CumProd", "CumSum", "GatherElements"), (("axis", 0),)),
+    **dict.fromkeys(("Scatter", "ScatterElements"), (("axis", 0),)),
+    **dict.fromkeys(("LayerNormalization", "LpNormalization"), (("axis", -1),)),
+    "ReverseSequence": (("batch_axis", 1), ("time_axis", 0)),
+    "TensorScatter": (("axis", -2),),
+}
+"""Axes of the first input that operators name, and the usual ones."""
+_AXIS_IS_INPUT = ("CumProd", "CumSum")
 _ELEMENTWISE = frozenset(
     [
         "Abs",
@@ -193,6 +202,7 @@ def refuse_contradictions(graph: Graph) -> None:
             contradiction = recurrent_contradiction(node, shape_reader(graph))
             if contradiction is not None:
                 raise InputError(f"not a valid ONNX graph: {contradiction}")
+        _refuse_other_axes(graph, node)
     found = _contradiction(graph)
     if found is None:
         return
@@ -206,6 +216,24 @@ def refuse_contradictions(graph: Graph) -> None:
         FloatSession(graph).run(feeds)
     except InputError as error:
         raise InputError(f"not a valid ONNX graph: {found}") from error
+
+
+def _refuse_other_axes(graph: Graph, node: Node) -> None:
+    """Of operators whose inference looks at no axis: runtimes take those alone that there are."""
+    named = () if node.domain else _AXES.get(node.op, ())
+    known = graph.types.get(node.inputs[0]) if named else None
+    if known is None or known.shape is None:
+        return
+    for name, usual in named:
+        axis = node.attributes.get(name, usual)
+        if node.op in _AXIS_IS_INPUT:
+            given = graph.constants.get(node.inputs[1])
+            axis = usual if given is None or given.size != 1 else int(given.item())
+        if not -len(known.shape) <= axis < len(known.shape):
+            raise InputError(
+                f"not a valid ONNX graph: node {node.name!r} ({node.op}): {name} is {axis}, which "
+                f"{node.inputs[0]!r} of {len(known.shape)} axes does not have"
+            )
 
 
 def _contradiction(graph: Graph) -> str | None:

@@ -42,6 +42,8 @@ def power_pool(s: Spelling) -> bool:
 
 def local_response(s: Spelling) -> bool:
     """LRN: each element by a power of the mean square of its neighbours among the channels."""
+    if len(s.shape) < 2:
+        return False
     known, (batch, channels, *image) = s.node.attributes, s.shape
     size, x = int(known["size"]), s.node.inputs[0]
     pixels = (batch, 1, channels, prod(image))

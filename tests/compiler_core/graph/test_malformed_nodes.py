@@ -95,6 +95,31 @@ def test_batch_axes_below_zero_are_refused() -> None:
         import_model(model)
 
 
+@pytest.mark.parametrize(
+    ("op", "words", "known"),
+    [
+        ("GatherElements", ["x", "i"], {"axis": 4}),
+        ("ScatterElements", ["x", "i", "x"], {"axis": -5}),
+        ("CumSum", ["x", "i"], {}),
+        ("LpNormalization", ["x"], {"axis": 7}),
+        ("LayerNormalization", ["x", "x"], {"axis": 4}),
+        ("ReverseSequence", ["x", "i"], {"batch_axis": 5, "time_axis": 0}),
+        ("ArgMin", ["number"], {}),
+        ("LpNormalization", ["number"], {}),
+    ],
+)
+def test_axes_that_there_are_none_of_are_refused(
+    op: str, words: list[str], known: dict[str, int]
+) -> None:
+    node = helper.make_node(op, words, ["y"], **known)
+    model = _plain(node)
+    model.graph.input.append(_value("number", []))
+    place = helper.make_tensor("i", onnx.TensorProto.INT64, [1], [9])
+    model.graph.initializer.append(place)
+    with pytest.raises(InputError, match=rf"\({op}\): \w+ is -?\d, which '\w+' of \d axes"):
+        import_model(model)
+
+
 @pytest.mark.parametrize("shape", [(), (4,), (1, 4, 4)])
 def test_a_dense_layer_over_other_than_a_matrix_is_refused(shape: tuple[int, ...]) -> None:
     weight = np.ones(shape, np.float32)

@@ -175,8 +175,8 @@ def pad(sources: TensorReader, node: Node) -> None:
     target = sum(max(before[a], 0) * s for a, s in zip(source.axes, new, strict=True))
     kind = source.value.type
     fill = float(kind.quantize(np.float32(number)))
-    if min(sizes) <= 0:
-        raise Refusal("it cuts everything off")
+    if min(sizes, default=0) <= 0:
+        raise Refusal("it leaves nothing")
     block = Block(0, start, target, tuple(sizes[a] for a in source.axes), old, new)
     add_copy(sources, node, (source.value,), place.value, (block,), fill)
 
