@@ -100,12 +100,14 @@ class _AtOnce(LoopWriter):
         for name, array in arrays.items():
             self._named[name], self._ranks[name] = self._constant(name, array), array.ndim
         if loop.condition:
-            self._named[loop.condition] = self._constant("goes on", np.array(True))
-            self._ranks[loop.condition] = 0
+            goes = self._single(True, 1)
+            self._named[loop.condition] = self._constant("goes on", goes)
+            self._ranks[loop.condition] = goes.ndim
         if loop.counter:
-            every = np.arange(loop.times, dtype=np.int64)
+            own = self._single(0, 0).shape
+            every = np.arange(loop.times, dtype=np.int64).reshape(-1, *own)
             self._named[loop.counter] = self._constant("times", every)
-            self._ranks[loop.counter] = 0
+            self._ranks[loop.counter] = len(own)
             self._varying.add(loop.counter)
         for name, first in loop.states:
             shape = rewriter.shape(first)
@@ -180,9 +182,15 @@ class _AtOnce(LoopWriter):
         rank = self._ranks[source]
         if not axes and attributes.pop("noop_with_empty_axes", 0):
             return False
+        if axes and not rank:
+            return False
         own = sorted({int(axis) % rank for axis in axes or range(rank)})
         moved = [axis + (source in self._varying) for axis in own]
         inputs = [self._named[source]]
+        if not rank:  # one number each time: along an axis of its own
+            moved = [int(source in self._varying)]
+            inputs = [self._unsqueezed(inputs[0], moved[0], f"{proto.output[0]}/number")]
+            attributes["keepdims"] = 0
         opset = self._rewriter.graph.opsets.get("", 0)
         if opset >= _AXES_ARE_INPUTS.get(op, _ALL_AXES_ARE_INPUTS):
             inputs.append(self._constant(f"{proto.output[0]}/axes", np.array(moved, np.int64)))

@@ -121,8 +121,7 @@ class _Unrolling:
         self._steps, self._batch = extents[1::-1] if self._first else extents[:2]
         self._size = int(work.constants[node.inputs[2]].shape[2])
         self._clip = float(node.attributes.get("clip", 0.0))
-        lengths = _input(node, _LENGTHS)
-        self._lengths = work.constants.get(lengths)
+        self._lengths = work.constants.get(_input(node, _LENGTHS))
 
     def write(self) -> None:
         """Puts the steps into the place of the node."""
@@ -135,8 +134,8 @@ class _Unrolling:
                 order = range(self._steps - 1, -1, -1)
             states, state, cell = self._direction(direction, list(order))
             steps.append(states)
-            ends.append(state)
-            cells.append(cell)
+            ends.append(self._last(state, _STATE))
+            cells.append(self._last(cell, _CELL))
         outputs = (*node.outputs, "", "", "")[:3]
         if outputs[0]:
             row = (1, 1, self._batch, self._size)
@@ -190,8 +189,7 @@ class _Unrolling:
             else:
                 gates = self._clipped(self._sum(seen, self._product(state, r)))
                 state = self._function(direction, 0, gates)
-            none = self._constant("zeros", np.zeros(self._row, np.float32))
-            states[t] = self._while(t, state, none)
+            states[t] = self._while(t, state, self._zeros())
             state = self._while(t, state, before[0])
             cell = self._while(t, cell, before[1]) if node.op == "LSTM" else cell
         return states, state, cell
@@ -306,12 +304,21 @@ class _Unrolling:
 
     def _start(self, position: int, direction: int) -> str:
         """The state before the first step: of an input, else zeros."""
-        node = self._node
-        if len(node.inputs) > position and node.inputs[position]:
-            axis = 1 if self._first else 0
-            shape = (self._batch, 1, self._size) if self._first else (1, *self._row)
-            part = self._slice(node.inputs[position], direction, direction + 1, shape, axis=axis)
-            return self._reshaped(part, self._row)
+        given = _input(self._node, position)
+        if not given:
+            return self._zeros()
+        axis = 1 if self._first else 0
+        shape = (self._batch, 1, self._size) if self._first else (1, *self._row)
+        part = self._slice(given, direction, direction + 1, shape, axis=axis)
+        return self._reshaped(part, self._row)
+
+    def _last(self, state: str, position: int) -> str:
+        """A state behind the last step: of samples without any, runtimes give zeros, whatever they
+        began with."""
+        given = _input(self._node, position)
+        return self._while(0, state, self._zeros()) if given else state
+
+    def _zeros(self) -> str:
         return self._constant("zeros", np.zeros(self._row, np.float32))
 
     def _dense(self, x: str, rows: Floats, bias: Floats, shape: tuple[int, ...]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -57,6 +58,7 @@ def check(graph: Graph) -> None:
     x = np.random.default_rng(1).normal(0, 1, (2, COLUMNS)).astype(np.float32)
     wanted, given = FloatSession(graph).run({"x": x}), FloatSession(found).run({"x": x})
     for name in graph.outputs:
+        assert given[name].shape == wanted[name].shape
         np.testing.assert_allclose(given[name], wanted[name], rtol=1e-5, atol=1e-6)
 
 
@@ -93,3 +95,27 @@ def test_functions_in_between() -> None:
 def test_loops_that_look_farther_stay() -> None:
     graph = scan([helper.make_node("Softmax", ["row"], ["out"])], 70)
     assert LoopsAtOnce().apply(graph) is graph
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize("shape", [[], [1]])
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMax"])
+def test_one_number_each_time(op: str, shape: list[int], opset: int) -> None:
+    """The number of the time, which has the axes that the body says."""
+    info = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Identity", ["goes"], ["on"]),
+        helper.make_node("Cast", ["time"], ["number"], to=FLOAT),
+        helper.make_node(op, ["number"], ["one"], keepdims=0),
+        helper.make_node("Mul", ["number", "x"], ["row"]),
+        helper.make_node("Add", ["one", "row"], ["out"]),
+    ]
+    given = [info("time", TensorProto.INT64, shape), info("goes", TensorProto.BOOL, [])]
+    results = [info("on", TensorProto.BOOL, None), *(info(n, FLOAT, None) for n in ("out", "one"))]
+    body = helper.make_graph(nodes, "body", given, results)
+    times = [numpy_helper.from_array(np.array(n), k) for k, n in (("most", 70), ("true", True))]
+    loop = helper.make_node("Loop", ["most", "true"], ["y", "z"], body=body)
+    outputs = [info(name, FLOAT, None) for name in ("y", "z")]
+    graph = helper.make_graph([loop], "loop", [info("x", FLOAT, [2, COLUMNS])], outputs, times)
+    opsets = [helper.make_opsetid("", opset)]
+    check(simplify(import_model(helper.make_model(graph, opset_imports=opsets, ir_version=8))))
