@@ -25,22 +25,38 @@ def einsum(s: Spelling) -> bool:
     if found is None:
         return False
     terms, result = found
-    sizes: dict[str, int] = {}
-    for term, shape in zip(terms, known, strict=True):
-        for label, size in zip(term, shape, strict=True):
-            sizes[label] = size if sizes.get(label, 1) == 1 else sizes[label]
+    sizes = _sizes(terms, known)
+    if sizes is None:
+        return False
     labels = result + "".join(sorted(set(sizes) - set(result)))
     full = tuple(sizes[label] for label in labels)
     if not set(result) <= set(sizes) or not 0 < prod(full) <= _MOST:
         return False
-    total = ""
+    total, own = "", (1,) * len(labels)
     for name, term, shape in zip(s.node.inputs, terms, known, strict=True):
-        part = _laid_out(s, name, term, shape, labels)
-        total = s.add("Mul", [total, part], full) if total else part
+        part, size = _laid_out(s, name, term, shape, labels)
+        own = tuple(np.broadcast_shapes(own, size))
+        total = s.add("Mul", [total, part], own) if total else part
     if len(result) < len(labels):
         total = _summed(s, s.shaped(total, full), full, len(result))
     s.shaped(total, full[: len(result)])
     return s.end()
+
+
+def _sizes(terms: list[str], shapes: list[tuple[int, ...]]) -> dict[str, int] | None:
+    """Elements along each index; ``None`` where operands, or axes of a diagonal, contradict one
+    another."""
+    found: dict[str, int] = {}
+    every = list(zip(terms, shapes, strict=True))
+    for term, shape in every:
+        if len({*zip(term, shape, strict=True)}) > len({*term}):
+            return None
+        for label, size in zip(term, shape, strict=True):
+            found[label] = size if found.get(label, 1) == 1 else found[label]
+    for term, shape in every:
+        if any(size not in (1, found[label]) for label, size in zip(term, shape, strict=True)):
+            return None
+    return found
 
 
 def _summed(s: Spelling, x: str, shape: tuple[int, ...], kept: int) -> str:
@@ -77,8 +93,10 @@ def _terms(text: str, ranks: list[int]) -> tuple[list[str], str] | None:
     return written, result.replace("...", rest)
 
 
-def _laid_out(s: Spelling, name: str, term: str, shape: tuple[int, ...], labels: str) -> str:
-    """An operand with an axis per index, of one element where it does not have it."""
+def _laid_out(
+    s: Spelling, name: str, term: str, shape: tuple[int, ...], labels: str
+) -> tuple[str, tuple[int, ...]]:
+    """An operand with an axis per index, of one element where it does not have it; its shape."""
     own = "".join(dict.fromkeys(term))
     kept = tuple(shape[term.index(label)] for label in own)
     if len(own) < len(term):
@@ -92,4 +110,4 @@ def _laid_out(s: Spelling, name: str, term: str, shape: tuple[int, ...], labels:
     if order != tuple(range(len(own))):
         name = s.turned(name, kept, order)
     full = tuple(kept[own.index(label)] if label in own else 1 for label in labels)
-    return s.shaped(name, full)
+    return s.shaped(name, full), full

@@ -215,8 +215,14 @@ def infinite(s: Spelling) -> bool:
 
 
 def power(s: Spelling) -> bool:
-    """Pow of a positive number: an exponential."""
+    """Pow of a positive number: an exponential; by whole numbers: by real ones."""
     base, result = s.work.constant(s.node, 0), s.work.shape(s.node.output)
+    whole = s.work.constant(s.node, 1)
+    if whole is not None and whole.dtype.kind in "iu" and result is not None:
+        exponents = whole.astype(np.float32)
+        if (exponents == whole).all():
+            s.add("Pow", [s.node.inputs[0], s.constant("exponents", exponents)], result)
+            return s.end()
     if base is None or base.size != 1 or not 0 < float(base.item()) < np.inf or result is None:
         return False
     if s.work.dtype(s.node.inputs[1]) != "float32":

@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from compiler_core.graph.dtypes import dtype_name
 from compiler_core.graph.spelled.spelling import Spelling
 
-_DTYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool"}
+_DTYPES = (
+    *("bool", "float32", "int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32"),
+)
+"""Of constants that are made."""
 
 
 def shape(s: Spelling) -> bool:
@@ -26,8 +31,9 @@ def size(s: Spelling) -> bool:
 
 def eye_like(s: Spelling) -> bool:
     """EyeLike: ones on a diagonal."""
-    dtype = _DTYPES.get(s.node.attributes.get("dtype", 0)) or s.work.dtype(s.node.inputs[0])
-    if len(s.shape) != 2 or dtype not in _DTYPES.values():
+    number = s.node.attributes.get("dtype")
+    dtype = s.work.dtype(s.node.inputs[0]) if number is None else dtype_name(number)
+    if len(s.shape) != 2 or dtype not in _DTYPES:
         return False
     return _constant(s, np.eye(*s.shape, k=s.node.attributes.get("k", 0), dtype=np.dtype(dtype)))
 

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from compiler_core.graph.spelled.spelling import Spelling
 
+_MOST = 1 << 24
+"""Numbers of the largest constant that is made: grows with the square of a length."""
+
 
 def gemm(s: Spelling) -> bool:
     """Gemm of a transposed first input."""
@@ -47,14 +50,17 @@ def short_time_fourier(s: Spelling) -> bool:
     if step is None or (s.given(2) and window is None) or (s.given(3) and length is None):
         return False
     size = len(window) if window is not None else 0 if length is None else int(length.ravel()[0])
-    if not 0 < size <= s.shape[1] or prod(s.shape[2:]) != 1:
-        return False
     batch, apart = s.shape[0], int(step.ravel()[0])
+    if not 0 < size <= s.shape[1] or prod(s.shape[2:]) != 1 or apart < 1:
+        return False
+    bins = _bins(size, bool(s.node.attributes.get("onesided", 1)))
     starts = np.arange(0, s.shape[1] - size + 1, apart)[:, None]
+    if size * max(2 * bins, len(starts)) > _MOST:
+        return False
     places = s.constant("places", (starts + np.arange(size)).astype(np.int64))
     signal = s.shaped(s.node.inputs[0], s.shape[:2])
     framed = s.add("Gather", [signal, places], (batch, len(starts), size), axis=1)
-    waves = _waves(size, _bins(size, bool(s.node.attributes.get("onesided", 1))))
+    waves = _waves(size, bins)
     if window is not None:
         waves = waves * window.reshape(-1, 1)
     _transformed(s, framed, (batch, len(starts)), waves)
@@ -79,6 +85,8 @@ def fourier(s: Spelling) -> bool:
     size = int(length.ravel()[0])
     if inverse and onesided and not s.given(1):
         size = 2 * (used - 1)
+    if size < 1 or 4 * size * _bins(size, onesided) > _MOST:
+        return False
     rest = [a for a in range(rank - 1) if a != axis]
     signal = s.turned(s.node.inputs[0], s.shape, (*rest, axis, rank - 1))
     leading = tuple(s.shape[a] for a in rest)
@@ -165,6 +173,8 @@ def columns_to_image(s: Spelling) -> bool:
     pads = [int(n) for n in known.get("pads") or [0] * 2 * rank]
     batch, rows, columns = s.shape
     taps = prod(block)
+    if min(*strides, *dilations) < 1 or taps**2 > _MOST:
+        return False
     reach = [(b - 1) * d + 1 for b, d in zip(block, dilations, strict=True)]
     padded = [n + pads[a] + pads[rank + a] for a, n in enumerate(image)]
     counts = [(p - r) // t + 1 for p, r, t in zip(padded, reach, strides, strict=True)]

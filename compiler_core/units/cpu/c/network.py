@@ -80,7 +80,8 @@ TRUTH = Type("int8")
 
 
 def _whole(values: Array) -> Array:
-    found = values.astype(np.int32)
+    with np.errstate(invalid="ignore"):  # of real numbers beyond the range
+        found = values.astype(np.int32)
     if (found != values).any():
         raise InputError("a whole number has more than 32 bits; generated C has no more")
     return found

@@ -220,13 +220,13 @@ def reduction(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     place = sources.any(node.inputs[0])
     positions = sorted(place.axes.index(axis) for axis in reduced)
     axes = place.axes
-    if positions != list(range(positions[0], positions[0] + len(positions))):
+    if positions and positions[-1] - positions[0] >= len(positions):
         kept = tuple(axis for axis in range(rank) if axis not in reduced)
         axes, positions = (*kept, *reduced), list(range(len(kept), rank))
     dtype = FLOAT.dtype if is_float else sources.common_dtype(node.inputs[:1])
     source = sources.typed(node.inputs[0], axes, dtype)
     shape = source.value.shape
-    first, last = positions[0], positions[-1] + 1
+    first, last = (positions[0], positions[-1] + 1) if positions else (0, 0)
     outer, count, inner = prod(shape[:first]), prod(shape[first:last]), prod(shape[last:])
     kind = source.value.type
     if is_float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.units.cpu.c.convert.builder import (
     Axes,
@@ -145,7 +147,9 @@ class TensorReader:
         if tensor in builder.graph.constants:
             array = builder.graph.constants[tensor]
             kind = plain_type(str(array.dtype))
-            if kind is None:
+            if kind is not None and dtype == FLOAT.dtype:  # exponents
+                kind, array = FLOAT, array.astype(np.float32)
+            elif kind is None:
                 finite(array, f"constant {tensor!r}")
                 kind = FLOAT if dtype == FLOAT.dtype else constant_type(array, dtype)
             full = array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(axes)

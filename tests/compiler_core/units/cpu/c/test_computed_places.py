@@ -18,8 +18,10 @@ from compiler_core.graph.session import FloatSession
 from compiler_core.graph.spelled.spelled_out import spelled_out
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import expected, write_bundle
+from compiler_core.units.cpu.c.convert.builder import plain_type
 from compiler_core.units.cpu.c.convert.convert import require_kernels, to_network
 from compiler_core.units.cpu.c.convert.options import Options
+from compiler_core.units.cpu.c.network import FLOAT
 from tests.compiler_core.units.cpu.c.cases import Model, joined, ranges_of, samples
 from tests.compiler_core.units.cpu.c.made import make_bundle
 from tests.compiler_core.units.cpu.c.test_random_networks import SANITIZERS
@@ -158,13 +160,27 @@ EQUATIONS = {
     "i,i": [(4,), (4,)],
     "...ij->...i": [(2, 2, 3, 4)],
     "bi,bj,b->bij": [(2, 3), (2, 2), (2,)],
+    "i,j,k->ijk": [(3,), (2,), (4,)],
+    "bi,bj,bk->bijk": [(1, 3), (1, 2), (4, 4)],
+    "ij,jk,kl->il": [(2, 3), (3, 4), (4, 2)],
 }
+
+
+def einsum(equation: str) -> Graph:
+    m = Model(*EQUATIONS[equation])
+    return m.graph(m.node("Einsum", *m.inputs, equation=equation))
 
 
 @pytest.mark.parametrize("equation", EQUATIONS)
 def test_einsum_of_any_operands(equation: str) -> None:
-    m = Model(*EQUATIONS[equation])
-    check(m.graph(m.node("Einsum", *m.inputs, equation=equation)))
+    check(einsum(equation))
+
+
+@pytest.mark.parametrize("op", ["ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum"])
+def test_reductions_of_one_number(op: str) -> None:
+    m = Model((2, 3))
+    one = m.node("ReduceSum", m.node("Mul", "x0", m.array(0.3)), keepdims=0)
+    check(m.graph(m.node(op, m.node("Tanh", one), keepdims=0)))
 
 
 @pytest.mark.parametrize("size", [6, 7])
@@ -208,6 +224,27 @@ def test_what_follows_from_shapes() -> None:
     check(m.graph(same, sizes, m.node("Cast", m.node("Size", "x0"), to=1)))
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 7, 9, 12])
+def test_diagonals_of_any_numbers(number: int) -> None:
+    m = Model((2, 3))
+    graph = m.graph(m.node("EyeLike", "x0", k=1, dtype=number))
+    net = to_network(spelled_out(graph), {}, FLOAT32)
+    _, (found,) = expected(net, samples(graph, 1)[0])
+    wanted = plain_type(graph.types[graph.outputs[0]].dtype) or FLOAT
+    assert net.values[net.outputs[0]].type == wanted
+    np.testing.assert_array_equal(net.real(net.outputs[0], found).reshape(2, 3), np.eye(2, 3, 1))
+
+
+def test_what_grows_with_the_square_of_a_length_stays() -> None:
+    long = Model((1, 4096, 1))
+    size = long.array(4096, "int64")
+    waves = long.graph(long.node("DFT", "x0"), long.node("STFT", "x0", size, "", size))
+    large = Model((1, 128 * 128, 1))
+    image = large.array([128, 128], "int64")
+    for graph in (waves, large.graph(large.node("Col2Im", "x0", image, image))):
+        assert spelled_out(graph) is graph
+
+
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_same_bits(precision: str, tmp_path: Path, check_bundle: Callable[..., str]) -> None:
     parts = {f"rows_{way}": scattered_parts((4, 3), 1, 3, way) for way in WAYS}
@@ -218,6 +255,9 @@ def test_same_bits(precision: str, tmp_path: Path, check_bundle: Callable[..., s
     ):
         parts[f"sampled_{padding}"] = sampled((1, 2, 4, 5), (3, 3), mode, padding, at % 2)
     parts["volume"] = sampled((1, 2, 3, 2, 4), (2, 2, 2), "linear", "reflection", 1)
+    parts["outer"] = einsum("i,j,k->ijk")
+    if precision == "float32":
+        parts["powers"] = powers()
     both = joined({name: spelled_out(graph) for name, graph in parts.items()})
     ranges = ranges_of(both) if precision == "int8" else {}
     bundle = make_bundle(both, ranges, "places", Options(precision=precision))
@@ -248,6 +288,8 @@ def powers() -> Graph:
     near = m.node("Add", m.node("Mul", "x0", m.array(0.1)), m.array(1.0))
     signed = m.node("Mul", near, m.node("Sign", "x0"))
     found = [m.node("Pow", signed, m.array([float(n)])) for n in (0, 9, 12, -9, -30, 3)]
+    found += [m.node("Pow", signed, m.array(n, kind)) for n, kind in ((2, "int64"), (-3, "int32"))]
+    found.append(m.node("Pow", signed, m.array(range(-10, 10), "int64")))
     return m.graph(*found, m.node("Pow", near, m.array([-2.5])))
 
 
