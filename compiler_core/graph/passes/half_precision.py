@@ -59,7 +59,7 @@ class _Widening:
     def __init__(self, graph: Graph, borders: list[str]) -> None:
         self._graph = graph
         self._names = {*graph.types, *graph.constants, *graph.inputs}
-        self._names |= {name for node in graph.nodes for name in node.outputs}
+        self._names |= {name for node in graph.nodes for name in (node.name, *node.outputs)}
         self._wide = {name: self._fresh(f"{name}/float32") for name in borders}
         self._types = {
             name: replace(known, dtype="float32") if self._narrow(name, known) else known
@@ -112,7 +112,8 @@ class _Widening:
         )
 
     def _cast(self, source: str, target: str, number: int) -> Node:
-        return Node(f"{target}/cast", "Cast", (source,), (target,), {"to": number})
+        name = self._fresh(f"{target}/cast")
+        return Node(name, "Cast", (source,), (target,), {"to": number})
 
     def _fresh(self, wanted: str) -> str:
         name = wanted

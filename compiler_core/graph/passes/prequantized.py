@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.passes.meant_clamps import clamp_node, integer_limits, meant_clamp
 from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
 from compiler_core.graph.passes.rounded_bias import rounded_bias, same_product
 from compiler_core.graph.passes.runtime_quantization import channels_first, is_linear, type_linear
@@ -150,8 +151,8 @@ def _equal_steps(rewriter: Rewriter, first: Node, second: Node) -> bool:
 
 def _remove_pair(rewriter: Rewriter, quantize: Node, dequantize: Node) -> None:
     source = quantize.inputs[0]
-    clamp = _meant_clamp(rewriter, quantize)
-    if clamp == (0.0, math.inf) and is_never_negative(rewriter, source):
+    clamp = meant_clamp(rewriter, quantize)
+    if clamp is not None and clamp[0] == 0 and is_never_negative(rewriter, source):
         clamp = None
     exponent = _kept_exponent(rewriter, quantize)
     if clamp is None:
@@ -176,25 +177,10 @@ def _remove_pair(rewriter: Rewriter, quantize: Node, dequantize: Node) -> None:
     if shape is None:
         return
     result = rewriter.add_tensor(clamped, shape, source)
-    low, high = clamp
-    if (low, high) == (0.0, math.inf):
-        node = Node(name, "Relu", (source,), (result,))
-    else:
-        bound = np.array(0, rewriter.dtype(source))
-        limit = rewriter.add_constant(f"{name}/limit", bound)
-        node = Node(name, "Clip", (source, "", limit), (result,))
+    node = clamp_node(rewriter, name, source, result, clamp)
     rewriter.replace(quantize, node, quantize)
     rewriter.bypass(dequantize, result)
     _keep(rewriter, result, exponent)
-
-
-_LIMITS = {
-    f"{sign}int{bits}": (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    for bits in (2, 4, 8, 16)
-    for sign in ("", "u")
-}
-_CODES = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 21: "uint4", 22: "int4"}
-"""Types that a QuantizeLinear without a zero point may name; 0 where it names none."""
 
 
 def _kept_exponent(rewriter: Rewriter, quantize: Node) -> int | None:
@@ -203,17 +189,10 @@ def _kept_exponent(rewriter: Rewriter, quantize: Node) -> int | None:
     scale = rewriter.constant(quantize, 1)
     if scale is None or scale.size != 1:
         return None
-    step, zero, kind = float(scale.reshape(-1)[0]), 0, ""
-    if len(quantize.inputs) > 2 and quantize.inputs[2]:
-        given = rewriter.constant(quantize, 2)
-        if given is None or given.size != 1:
-            return None
-        zero, kind = int(given.reshape(-1)[0]), given.dtype.name
-    else:
-        kind = _CODES.get(int(quantize.attributes.get("output_dtype", 0)), "")
-    if kind not in _LIMITS or not math.isfinite(step) or step <= 0:
+    step, limits = float(scale.reshape(-1)[0]), integer_limits(rewriter, quantize)
+    if limits is None or not math.isfinite(step) or step <= 0:
         return None
-    low, high = ((limit - zero) * step for limit in _LIMITS[kind])
+    low, high = (limit * step for limit in limits)
     least = max(-low / 128.5, high / 127.5)
     exponent = -math.ceil(math.log2(least))
     return exponent if abs(exponent) <= 100 and 2.0**-exponent <= step else None
@@ -223,20 +202,6 @@ def _keep(rewriter: Rewriter, tensor: str, exponent: int | None) -> None:
     """Remembers a scale; of several for one tensor the coarsest, and none beside an unknown one."""
     if exponent is not None:
         rewriter.kept[tensor] = min(exponent, rewriter.kept.get(tensor, exponent))
-
-
-def _meant_clamp(rewriter: Rewriter, quantize: Node) -> tuple[float, float] | None:
-    """The clamp that a zero point at an end of its range stands for."""
-    if len(quantize.inputs) < 3 or not quantize.inputs[2]:
-        unsigned = quantize.attributes.get("output_dtype", 0) in (0, 2, 4, 21)
-        return (0.0, math.inf) if unsigned else None
-    zero = rewriter.constant(quantize, 2)
-    if zero is None or zero.dtype.kind not in "iu" or zero.dtype.itemsize > 2:
-        return None
-    limits = np.iinfo(zero.dtype)
-    if bool((zero == limits.min).all()):
-        return (0.0, math.inf)
-    return (-math.inf, 0.0) if bool((zero == limits.max).all()) else None
 
 
 def _merge_equal(rewriter: Rewriter, node: Node) -> bool:

@@ -19,6 +19,8 @@ _ELEMENTWISE = frozenset({
     "Softsign", "Sqrt", "Sub", "Sum", "Tanh", "ThresholdedRelu",
 })
 # fmt: on
+_HALF = (10, 16)
+"""Types that nothing inside a model has: the Cast to one stays the last before an output."""
 _PERMUTED = _ELEMENTWISE | {"Concat", "Pad", "ReduceMax", "ReduceMean", "Transpose"}
 
 
@@ -61,6 +63,8 @@ class TransposePushing:
         rewriter = Rewriter(graph)
         for node in rewriter.nodes():
             if node.domain or node.op not in _PERMUTED - {"Transpose"} or any(node.outputs[1:]):
+                continue
+            if node.op == "Cast" and node.attributes.get("to") in _HALF:
                 continue
             order = _common_permutation(rewriter, node)
             if order is not None:

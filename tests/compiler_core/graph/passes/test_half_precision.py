@@ -47,6 +47,27 @@ def test_inside_is_float32_and_the_border_keeps_its_type(tmp_path: Path, border:
     assert np.allclose(got.astype(np.float32), expected.astype(np.float32), atol=0.02)
 
 
+def test_an_output_of_half_precision_behind_a_transpose_is_cast_once(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("Softmax", ["t"], ["s"], axis=1),
+        helper.make_node("Transpose", ["s"], ["y"], perm=[0, 2, 1]),
+    ]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT16, [1, 5, 3]) for name in ("x", "y")
+    ]
+    graph = helper.make_graph(nodes, "m", ports[:1], ports[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "m.onnx")
+    read = load_model(tmp_path / "m.onnx").graph
+    assert [node.op for node in read.nodes].count("Cast") == 2
+    x = np.random.default_rng(0).standard_normal((1, 5, 3)).astype(np.float16)
+    expected = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})[0]
+    got = run_float(read, {"x": x})["y"]
+    assert got.dtype == np.float16
+    assert np.allclose(got, expected, atol=2e-3)
+
+
 def test_functions_that_nothing_calls_and_merged_operators_change_nothing() -> None:
     half = TensorType("float16", (1, 4))
     weight = np.ones((4, 4), np.float16)

@@ -109,6 +109,42 @@ def test_a_zero_point_at_the_end_of_its_range_clamps(tmp_path: Path) -> None:
     read = load_model(tmp_path / "m.onnx").graph
     x = np.array([[-3.0, -0.1, 0.5, 2.0]], np.float32)
     assert np.array_equal(run_float(read, {"x": x})["y"], np.maximum(x, 0))
+    beyond = run_float(read, {"x": x + 40})["y"]
+    assert np.allclose(beyond, 25.5)
+
+
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator])
+@pytest.mark.parametrize("limits", [(0.0, 0.5), (-0.5, 0.0)])
+def test_a_clip_that_a_quantizer_left_to_saturation_is_there_again(
+    tmp_path: Path, form: QuantFormat, limits: tuple[float, float]
+) -> None:
+    weights = RANDOM.standard_normal((2, 8, 8, 3, 3)).astype(np.float32) / 4
+    constants = [
+        numpy_helper.from_array(weights[0, :, :3], "w1"),
+        numpy_helper.from_array(weights[1], "w2"),
+        *(numpy_helper.from_array(np.float32(limits[n]), name) for n, name in enumerate("lh")),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["c"]),
+        helper.make_node("Clip", ["c", "l", "h"], ["k"]),
+        helper.make_node("Conv", ["k", "w2"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "m",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 8, 4, 4])],
+        constants,
+    )
+    path, opset = tmp_path / "float.onnx", [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    quantized = tmp_path / "quantized.onnx"
+    quantize_static(path, quantized, Samples(), quant_format=form, activation_type=QuantType.QUInt8)
+    assert "Clip" not in [node.op_type for node in onnx.load(quantized).graph.node]
+    read = load_model(quantized).graph
+    expected = exact_session(quantized).run(None, {"x": SAMPLES})[0]
+    noise = np.square(run_float(read, {"x": SAMPLES})["y"] - expected).mean()
+    assert noise < 0.02 * np.square(expected).mean()
 
 
 @given(
