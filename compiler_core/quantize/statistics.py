@@ -79,13 +79,17 @@ TensorRange.UNBOUNDED = TensorRange(-inf, inf)
 
 
 _NARROW = 16
-"""Channels of a last axis up to which each is looked at alone: NumPy takes 50 times as long for a
-narrow last axis as for a long one."""
+"""Channels of a last axis up to which each may be looked at alone: NumPy takes 50 times as long for
+a narrow last axis as for a long one."""
+_ROWS_PER_CHANNEL = 64
+"""Rows per channel from which on it is: a call for each channel takes as long as a few hundred."""
 
 
 def _extremes(value: npt.NDArray[np.floating], axis: int, function: Any) -> Floats:
     """Smallest or largest value per channel."""
-    if axis == value.ndim - 1 and value.shape[axis] <= _NARROW:
+    channels = value.shape[axis]
+    rows = value.size // max(1, channels)
+    if axis == value.ndim - 1 and channels <= _NARROW and rows >= _ROWS_PER_CHANNEL * channels:
         return np.array([function(part) for part in np.moveaxis(value, axis, 0)], np.float64)
     others = tuple(other for other in range(value.ndim) if other != axis)
     return np.asarray(function(value, axis=others), np.float64)
