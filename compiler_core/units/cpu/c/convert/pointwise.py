@@ -250,19 +250,17 @@ def reduction(sources: TensorReader, node: Node, *, is_float: bool) -> None:
 
 
 def reduced_axes(sources: TensorReader, node: Node, rank: int) -> tuple[int, ...]:
-    """The axes that a reduction takes away, in order; all where it names none.
+    """The axes that a reduction takes away, in order; where it names none, all, or none.
 
     Raises:
-        Refusal: They are computed, or it reduces nothing.
+        Refusal: They are computed.
     """
     builder = sources.builder
     axes = node.attributes.get("axes")
     if axes is None and len(node.inputs) > 1 and node.inputs[1]:
         axes = builder.constant(node.inputs[1]).ravel().tolist()
     if not axes:
-        if node.attributes.get("noop_with_empty_axes"):
-            raise Refusal("it reduces no axis")
-        axes = range(rank)
+        axes = () if node.attributes.get("noop_with_empty_axes") else range(rank)
     return tuple(sorted({int(axis) % rank for axis in axes}))
 
 

@@ -140,6 +140,20 @@ def sampled(
     return m.graph(m.node("GridSample", "x0", "x1", **known))
 
 
+@pytest.mark.parametrize("kind", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("way", ["add", "mul"])
+def test_sums_of_whole_numbers_keep_their_lowest_bits(way: str, kind: int) -> None:
+    check(scattered_numbers(way, kind))
+
+
+def scattered_numbers(way: str, kind: int) -> Graph:
+    m = Model((4, 3), (6,), (6, 3))
+    rows, updates = (whole(m, x, 0 if kind in (2, 4) else -90, 120, kind) for x in ("x0", "x2"))
+    places = m.node("Unsqueeze", whole(m, "x1", -2, 1), m.array([1], "int64"))
+    found = m.node("ScatterND", rows, places, updates, reduction=way)
+    return m.graph(m.node("Cast", found, to=1))
+
+
 @settings(max_examples=40)
 @given(st.data())
 def test_samples_at_points(data: st.DataObject) -> None:
@@ -256,6 +270,7 @@ def test_same_bits(precision: str, tmp_path: Path, check_bundle: Callable[..., s
         parts[f"sampled_{padding}"] = sampled((1, 2, 4, 5), (3, 3), mode, padding, at % 2)
     parts["volume"] = sampled((1, 2, 3, 2, 4), (2, 2, 2), "linear", "reflection", 1)
     parts["outer"] = einsum("i,j,k->ijk")
+    parts["numbers"] = scattered_numbers("mul", 5)
     if precision == "float32":
         parts["powers"] = powers()
     both = joined({name: spelled_out(graph) for name, graph in parts.items()})
