@@ -45,6 +45,11 @@ _AXES: dict[str, tuple[tuple[str, int], ...]] = {
 }
 """Axes of the first input that operators name, and the usual ones."""
 _AXIS_IS_INPUT = ("CumProd", "CumSum")
+_WORDS = {
+    "auto_pad": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
+    "direction": ("forward", "reverse", "bidirectional", "LEFT", "RIGHT"),
+}
+"""What attributes may say, of whatever operator."""
 _ELEMENTWISE = frozenset(
     [
         "Abs",
@@ -202,7 +207,9 @@ def refuse_contradictions(graph: Graph) -> None:
             contradiction = recurrent_contradiction(node, shape_reader(graph))
             if contradiction is not None:
                 raise InputError(f"not a valid ONNX graph: {contradiction}")
-        _refuse_other_axes(graph, node)
+        if not node.domain:
+            _refuse_other_words(node)
+            _refuse_other_axes(graph, node)
     found = _contradiction(graph)
     if found is None:
         return
@@ -218,9 +225,20 @@ def refuse_contradictions(graph: Graph) -> None:
         raise InputError(f"not a valid ONNX graph: {found}") from error
 
 
+def _refuse_other_words(node: Node) -> None:
+    """Attributes that the checker takes as any text."""
+    for name, allowed in _WORDS.items():
+        word = node.text(name, "")
+        if word and word not in allowed:
+            raise InputError(
+                f"not a valid ONNX graph: node {node.name!r} ({node.op}): {name} is {word!r}; "
+                f"known are {', '.join(allowed)}"
+            )
+
+
 def _refuse_other_axes(graph: Graph, node: Node) -> None:
     """Of operators whose inference looks at no axis: runtimes take those alone that there are."""
-    named = () if node.domain else _AXES.get(node.op, ())
+    named = _AXES.get(node.op, ())
     known = graph.types.get(node.inputs[0]) if named else None
     if known is None or known.shape is None:
         return

@@ -28,6 +28,11 @@ class TensorType:
     shape: tuple[int | None, ...] | None
 
 
+def as_text(value: str | bytes) -> str:
+    """A word of an attribute; bytes that are no text are one that no operator knows."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
 @dataclass(frozen=True)
 class Node:
     """One operator.
@@ -57,6 +62,10 @@ class Node:
     def output(self) -> str:
         """The first output."""
         return self.outputs[0]
+
+    def text(self, name: str, default: str) -> str:
+        """An attribute that is a word."""
+        return as_text(self.attributes.get(name, default))
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,7 @@ def _recurrence(graph: Graph, node: Node) -> int:
 
 def _einsum(graph: Graph, node: Node) -> int:
     """A product of all operands at every point of all their indices."""
-    equation = node.attributes.get("equation", "")
-    text = equation.decode() if isinstance(equation, bytes) else str(equation)
-    terms = text.replace(" ", "").split("->")[0].split(",")
+    terms = node.text("equation", "").replace(" ", "").split("->")[0].split(",")
     shapes = [_shape(graph, name) for name in node.inputs]
     if len(terms) < 2 or len(terms) != len(shapes):
         return 0

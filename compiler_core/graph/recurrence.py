@@ -17,7 +17,7 @@ P          [directions, 3 * h]         of LSTM
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from compiler_core.graph.ir import Graph, Node
 
@@ -73,8 +73,7 @@ def shape_reader(graph: Graph) -> Callable[[str], Shape | None]:
 
 def _wanted(node: Node, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     gates = GATES[node.op]
-    given: Any = node.attributes.get("direction", "forward")
-    directions = 2 if given in (_BOTH, _BOTH.encode()) else 1
+    directions = 2 if node.text("direction", "forward") == _BOTH else 1
     size = node.attributes.get("hidden_size") or _at(shapes.get("R"), 2, 3)
     first = bool(node.attributes.get("layout", 0))
     source = shapes.get("X")

@@ -100,7 +100,7 @@ def pad_amounts(
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
     """Zeros before and after ``(C, H, W)``, or ``None`` for any other padding."""
     source = sample_shape(graph, node.inputs[0])
-    mode = node.attributes.get("mode", "constant")
+    mode = node.text("mode", "constant")
     amounts = node.attributes.get("pads") or node.attributes.get("paddings")
     if len(node.inputs) > 1 and node.inputs[1]:
         constant = graph.constants.get(node.inputs[1])
@@ -113,6 +113,6 @@ def pad_amounts(
     if source is None or len(source) != 3 or amounts is None or len(amounts) != 8 or axes:
         return None
     pads = [int(amount) for amount in amounts]
-    if mode not in ("constant", b"constant") or value != 0.0 or pads[0] or pads[4] or min(pads) < 0:
+    if mode != "constant" or value != 0.0 or pads[0] or pads[4] or min(pads) < 0:
         return None
     return (pads[1], pads[2], pads[3]), (pads[5], pads[6], pads[7])

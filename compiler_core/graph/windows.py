@@ -100,8 +100,7 @@ def _pads(
     dilations: tuple[int, ...],
 ) -> tuple[int, ...] | None:
     """Padding per ONNX: all begins, then all ends."""
-    mode = node.attributes.get("auto_pad", "NOTSET")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode = node.text("auto_pad", "NOTSET")
     sizes = (sample_shape(graph, node.inputs[0]) or ())[1:]
     if mode == "NOTSET":
         return tuple(int(pad) for pad in node.attributes.get("pads") or (0,) * 2 * len(kernel))

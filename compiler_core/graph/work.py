@@ -104,7 +104,7 @@ def _operations(node: Node, shapes: list[tuple[int, ...]], results: int) -> int:
 
 def _einsum(node: Node, shapes: list[tuple[int, ...]]) -> int:
     """The product of the sizes of all letters."""
-    equation = str(node.attributes.get("equation", "")).replace(" ", "").partition("->")[0]
+    equation = node.text("equation", "").replace(" ", "").partition("->")[0]
     sizes: dict[str, int] = {}
     for letters, shape in zip(equation.split(","), shapes, strict=False):
         if "." in letters or len(letters) != len(shape):

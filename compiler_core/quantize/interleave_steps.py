@@ -22,7 +22,7 @@ def depth_to_space(work: StepBuilder, node: Node) -> None:
     source = work.layouts.image(node.inputs[0])
     channels, height, width = source.chw
     order = np.arange(channels)
-    if node.attributes.get("mode", "DCR") in ("CRD", b"CRD"):
+    if node.text("mode", "DCR") == "CRD":
         order = order.reshape(-1, size * size).T.reshape(-1)
     inner = work.producer(node.inputs[0])
     if inner is not None and inner.groups == 1 and inner.kind is ConvKind.WEIGHTS:

@@ -60,8 +60,7 @@ def _terms(rewriter: Rewriter, node: Node) -> tuple[str, str, str] | None:
         return (f"{rows}xyz", "xzw", f"{rows}xyw") if len(rows) == len(left) - 3 else None
     if not is_op(node, "Einsum"):
         return None
-    text = node.attributes.get("equation", "")
-    text = (text.decode() if isinstance(text, bytes) else str(text)).replace(" ", "")
+    text = node.text("equation", "").replace(" ", "")
     operands, arrow, output = text.partition("->")
     first, comma, second = operands.partition(",")
     terms = first, second, output

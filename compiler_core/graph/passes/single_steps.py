@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.ir import Graph, Node, as_text
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.recurrence import recurrent_contradiction
 
@@ -58,15 +58,11 @@ def _is_plain(rewriter: Rewriter, node: Node) -> bool:
         return False
     if known.get("clip") or known.get("input_forget") or rewriter.dtype(inputs[0]) != "float32":
         return False
-    usual = _ACTIVATIONS[node.op] * _DIRECTIONS.get(_text(known.get("direction", "forward")), 0)
-    asked = tuple(_text(name) for name in known.get("activations") or usual)
+    usual = _ACTIVATIONS[node.op] * _DIRECTIONS.get(node.text("direction", "forward"), 0)
+    asked = tuple(as_text(name) for name in known.get("activations") or usual)
     weights = [rewriter.constant(node, 1), rewriter.constant(node, 2)]
     has_bias = not inputs[3] or rewriter.constant(node, 3) is not None
     return bool(usual) and asked == usual and has_bias and all(w is not None for w in weights)
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _write_out(rewriter: Rewriter, node: Node) -> None:

@@ -118,7 +118,7 @@ def _interleave(rewriter: Rewriter, node: Node) -> None:
 
 def _is_plain(node: Node) -> bool:
     known = node.attributes
-    if "output_shape" in known or known.get("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET"):
+    if "output_shape" in known or node.text("auto_pad", "NOTSET") != "NOTSET":
         return False
     pads = tuple(known.get("pads") or ())
     return set(known.get("dilations") or (1,)) == {1} and min(pads, default=0) >= 0

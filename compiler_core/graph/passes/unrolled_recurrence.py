@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.ir import Graph, Node, as_text
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.recurrence import GATES, recurrent_contradiction, shape_reader
@@ -68,7 +68,7 @@ def unrolling_refusal(graph: Graph, node: Node) -> str | None:
         return "its weights are not constant float32 numbers"
     if (peeping := _input(node, _PEEPHOLES)) and peeping not in graph.constants:
         return "what its gates see of the cell is no constant"
-    named = [_text(name) for name in node.attributes.get("activations") or ()]
+    named = [as_text(name) for name in node.attributes.get("activations") or ()]
     if len(named) not in (0, _directions(node) * len(_STANDARD[node.op])):
         return f"it has {len(named)} functions"
     if other := [name for name in named if name.lower() not in _FUNCTIONS]:
@@ -81,12 +81,8 @@ def _input(node: Node, position: int) -> str:
     return node.inputs[position] if len(node.inputs) > position else ""
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _directions(node: Node) -> int:
-    return 2 if _text(node.attributes.get("direction", "forward")) == "bidirectional" else 1
+    return 2 if node.text("direction", "forward") == "bidirectional" else 1
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,7 @@ class _Unrolling:
     def write(self) -> None:
         """Puts the steps into the place of the node."""
         node, directions = self._node, _directions(self._node)
-        backward = _text(node.attributes.get("direction", "forward")) == "reverse"
+        backward = node.text("direction", "forward") == "reverse"
         steps, ends, cells = [], [], []
         for direction in range(directions):
             order = range(self._steps)
@@ -225,7 +221,7 @@ class _Unrolling:
         """A function of gates by its place among those of a direction."""
         node = self._node
         usual = _STANDARD[node.op]
-        named = [_text(n).lower() for n in node.attributes.get("activations") or ()]
+        named = [as_text(n).lower() for n in node.attributes.get("activations") or ()]
         named = named or list(usual) * 2
         at = direction * len(usual) + place
         given = {

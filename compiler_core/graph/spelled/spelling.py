@@ -54,8 +54,7 @@ class Spelling:
 
     def text(self, name: str, default: str) -> str:
         """An attribute that is a word."""
-        value = self.node.attributes.get(name, default)
-        return value.decode() if isinstance(value, bytes) else str(value)
+        return self.node.text(name, default)
 
     def given(self, place: int) -> bool:
         """Whether the node has such an input."""

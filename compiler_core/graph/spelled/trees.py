@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.graph.ir import as_text
 from compiler_core.graph.learner_types import DOMAIN
 from compiler_core.graph.spelled.spelling import Spelling
 
@@ -99,7 +100,7 @@ def label_array(numbers: Sequence[int], texts: Sequence[str | bytes]) -> npt.NDA
     """Labels of classes as a constant: numbers where there are some, else texts."""
     if numbers:
         return np.asarray(numbers, np.int64)
-    return np.array([t.decode() if isinstance(t, bytes) else t for t in texts], object)
+    return np.array([*map(as_text, texts)], object)
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,13 @@ def test_axes_that_there_are_none_of_are_refused(
         import_model(model)
 
 
+@pytest.mark.parametrize("word", [b"WIDE", b"\xff\xfe"])
+def test_words_that_no_operator_knows_are_refused(word: bytes) -> None:
+    pool = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], auto_pad=word)
+    with pytest.raises(InputError, match=r"\(MaxPool\): auto_pad is '.*'; known are NOTSET, SAME"):
+        import_model(_plain(pool))
+
+
 @pytest.mark.parametrize("shape", [(), (4,), (1, 4, 4)])
 def test_a_dense_layer_over_other_than_a_matrix_is_refused(shape: tuple[int, ...]) -> None:
     weight = np.ones(shape, np.float32)

@@ -184,8 +184,7 @@ def _scattered(graph: Graph, present: str) -> _Updated | None:
     if node is None or node.op not in ("ScatterElements", "ScatterND") or node.clip is not None:
         return None
     past, places, new = node.inputs[:3]
-    reduction = node.attributes.get("reduction", "none")
-    if reduction not in ("none", b"none") or not _is_fed(graph, past):
+    if node.text("reduction", "none") != "none" or not _is_fed(graph, past):
         return None
     if past in (places, new) or places in graph.constants or new in graph.constants:
         return None

@@ -11,8 +11,8 @@ def _resize(graph: Graph, node: Node) -> HostTrait | str:
     for name in node.inputs[1:]:
         if name and name not in graph.constants:
             return f"'{name}' is computed at run time"
-    mode = node.attributes.get("mode", "nearest")
-    return HostTrait.MOVES if mode in ("nearest", b"nearest") else HostTrait.COMPUTES
+    nearest = node.text("mode", "nearest") == "nearest"
+    return HostTrait.MOVES if nearest else HostTrait.COMPUTES
 
 
 OPERATORS: dict[str, Rule] = {"Resize": _resize, "Upsample": _resize}

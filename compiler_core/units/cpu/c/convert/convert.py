@@ -315,8 +315,7 @@ def _ways_of_whole_numbers(
 
 def _keeps_numbers(node: Node) -> bool:
     """Whether a Resize takes elements as they are."""
-    mode = node.attributes.get("mode", "nearest")
-    return mode in ("nearest", b"nearest")
+    return node.text("mode", "nearest") == "nearest"
 
 
 def joined_types(

@@ -36,8 +36,8 @@ def resize(sources: TensorReader, node: Node) -> None:
     """Resize (and Upsample) by nearest elements, linear or cubic interpolation."""
     no_clamp(node)
     builder = sources.builder
-    mode = _text(node, "mode", "nearest")
-    coordinates = _text(node, "coordinate_transformation_mode", "half_pixel")
+    mode = node.text("mode", "nearest")
+    coordinates = node.text("coordinate_transformation_mode", "half_pixel")
     if node.op == "Upsample":
         coordinates = "asymmetric"
     if mode not in _MODES or coordinates not in _COORDINATES:
@@ -59,11 +59,6 @@ def resize(sources: TensorReader, node: Node) -> None:
     builder.places.setdefault(node.output, []).append(PlacedValue(value, place.axes))
 
 
-def _text(node: Node, name: str, default: str) -> str:
-    value = node.attributes.get(name, default)
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _scales(
     sources: TensorReader, node: Node, shape: tuple[int, ...], result: tuple[int, ...]
 ) -> list[float]:
@@ -78,7 +73,7 @@ def _scales(
             return [given.get(axis, 1.0) for axis in range(rank)]
         if found:
             raise Refusal("it has not one scale per axis")
-    policy = _text(node, "keep_aspect_ratio_policy", "stretch")
+    policy = node.text("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch" and len(node.inputs) > _SIZES:
         sizes = sources.builder.constant(node.inputs[_SIZES]).ravel().tolist()
         wanted = [size / shape[axis] for axis, size in zip(axes, sizes, strict=True)]
@@ -196,7 +191,7 @@ def _resampled(
 
 
 def _nearest(where: npt.NDArray[np.float64], node: Node) -> npt.NDArray[np.float64]:
-    mode = _text(node, "nearest_mode", "round_prefer_floor")
+    mode = node.text("nearest_mode", "round_prefer_floor")
     if node.op == "Upsample" or mode == "floor":
         return np.asarray(np.floor(where))
     if mode == "ceil":

@@ -19,7 +19,7 @@ def grid_sample(sources: TensorReader, node: Node) -> None:
     no_clamp(node)
     builder = sources.builder
     shape, grid = (builder.shape(name) for name in node.inputs)
-    mode, padding = _text(node, "mode", "linear"), _text(node, "padding_mode", "zeros")
+    mode, padding = node.text("mode", "linear"), node.text("padding_mode", "zeros")
     rank = len(shape)
     if rank not in (4, 5) or mode not in _TAPS or padding not in PADDINGS:
         raise Refusal(f"mode {mode!r} with padding {padding!r} of {rank} axes has no kernel")
@@ -35,8 +35,3 @@ def grid_sample(sources: TensorReader, node: Node) -> None:
     counts = count, rank - 2, _TAPS[mode]
     builder.add(GridSample(node.name, *names, sizes, *counts, padding, align))
     builder.places.setdefault(node.output, []).append(PlacedValue(found, last))
-
-
-def _text(node: Node, name: str, default: str) -> str:
-    value = node.attributes.get(name, default)
-    return value.decode() if isinstance(value, bytes) else str(value)

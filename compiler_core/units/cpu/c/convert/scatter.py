@@ -22,8 +22,7 @@ def scatter(sources: TensorReader, node: Node) -> None:
     no_clamp(node)
     builder = sources.builder
     shape, chosen = builder.shape(node.inputs[0]), builder.shape(node.inputs[1])
-    text = node.attributes.get("reduction", "none")
-    way = text.decode() if isinstance(text, bytes) else str(text)
+    way = node.text("reduction", "none")
     if len(chosen) != 2 or chosen[1] != 1 or way not in SCATTERED:
         raise Refusal("it has not one place per row")
     dtype, joins = builder.graph.types[node.output].dtype, way in ("add", "mul")

@@ -150,8 +150,8 @@ def pad(sources: TensorReader, node: Node) -> None:
     """Pad with a constant; negative pads cut."""
     no_clamp(node)
     builder = sources.builder
-    mode = node.attributes.get("mode", "constant")
-    if (mode.decode() if isinstance(mode, bytes) else mode) != "constant":
+    mode = node.text("mode", "constant")
+    if mode != "constant":
         raise Refusal(f"mode {mode!r} is not supported")
     shape = builder.shape(node.inputs[0])
     rank = len(shape)
@@ -228,8 +228,10 @@ def shuffle(sources: TensorReader, node: Node) -> None:
     size = int(node.attributes["blocksize"])
     place = sources.laid_out(node.inputs[0], (0, 1, 2, 3))
     n, c, h, w = shape
-    mode = node.attributes.get("mode", "DCR")
-    depth_first = (mode.decode() if isinstance(mode, bytes) else mode) == "DCR"
+    mode = node.text("mode", "DCR")
+    if mode not in ("CRD", "DCR"):
+        raise Refusal(f"mode {mode!r} is not supported")
+    depth_first = mode == "DCR"
     if node.op == "SpaceToDepth":
         old = (n, c, h // size, size, w // size, size)
         order = (0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.ir import Graph, Node, as_text
 from compiler_core.graph.spelled.trees import SUMS
 from compiler_core.units.cpu.c.convert.builder import Refusal, finite
 from compiler_core.units.cpu.c.convert.sources import WEIGHTED_OPS, TensorReader
@@ -77,14 +77,14 @@ class _Ensemble:
     def read(cls, node: Node, width: int) -> _Ensemble:
         """From the attributes of a node."""
         known = node.attributes
-        if _text(known.get("post_transform", "NONE")) != "NONE":
+        if as_text(known.get("post_transform", "NONE")) != "NONE":
             raise Refusal("it transforms its sums")
-        if _text(known.get("aggregate_function", "SUM")) != "SUM":
+        if as_text(known.get("aggregate_function", "SUM")) != "SUM":
             raise Refusal("its trees are not added up")
         targets = int(known.get("n_targets", 1))
         if any(name in known for name in ("nodes_values_as_tensor", "base_values_as_tensor")):
             raise Refusal("its numbers are float64")
-        modes = [_text(mode) for mode in known["nodes_modes"]]
+        modes = [as_text(mode) for mode in known["nodes_modes"]]
         tests = {mode for mode in modes if mode != "LEAF"}
         if len(tests) > 1 or not tests <= TESTS.keys():
             raise Refusal(f"its nodes test by {', '.join(sorted(tests))}; one of a kind is written")
@@ -164,7 +164,3 @@ class _Ensemble:
 
 
 _COLUMNS = ("treeids", "nodeids", "featureids", "values", "truenodeids", "falsenodeids")
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

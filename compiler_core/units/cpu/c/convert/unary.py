@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.ir import Graph, Node, as_text
 from compiler_core.units.cpu.c.arithmetic.pointwise import WIDE_STEP, between_entries
 from compiler_core.units.cpu.c.convert.builder import Refusal
 from compiler_core.units.cpu.c.network import Type
@@ -38,14 +38,17 @@ def _sigmoid(x: Doubles) -> Doubles:
 _GELUS = {"none": "gelu", "tanh": "gelu_tanh"}
 
 
+def _approximated(attributes: Attributes) -> str:
+    name = as_text(attributes.get("approximate", "none"))
+    if name not in _GELUS:
+        raise Refusal(f"its approximation is {name!r}")
+    return _GELUS[name]
+
+
 def _gelu(x: Doubles, attributes: Attributes) -> Doubles:
-    if _text(attributes.get("approximate", "none")) == "tanh":
+    if _approximated(attributes) == "gelu_tanh":
         return np.asarray(0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x * x * x))))
     return np.asarray(0.5 * x * (1 + _ERF(x / np.sqrt(2))))
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _number(attributes: Attributes, name: str, default: float) -> float:
@@ -87,7 +90,7 @@ _UNARY: dict[str, _Unary] = {
     "Floor": _Unary(lambda x, _: np.floor(x), _plain("floor")),
     "Gelu": _Unary(
         _gelu,
-        lambda at: ((_GELUS[_text(at.get("approximate", "none"))], 0.0, 0.0),),
+        lambda at: ((_approximated(at), 0.0, 0.0),),
     ),
     "HardSigmoid": _Unary(
         _hard, lambda at: (("hard_sigmoid", _number(at, "alpha", 0.2), _number(at, "beta", 0.5)),)

@@ -186,8 +186,7 @@ def _transposed_pads(
     dilations: tuple[int, ...],
     output: tuple[int, ...],
 ) -> list[int]:
-    mode = node.attributes.get("auto_pad", "NOTSET")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode = node.text("auto_pad", "NOTSET")
     if "output_shape" not in node.attributes and mode in ("NOTSET", "VALID"):
         pads = tuple(node.attributes.get("pads") or (0,) * 2 * spatial)
         return [0] * (2 - spatial) + [int(pad) for pad in pads[:spatial]]

@@ -100,8 +100,7 @@ def _require_whole_powers(sources: TensorReader, node: Node) -> None:
 
 def _shift(sources: TensorReader, node: Node) -> None:
     """BitShift; to the right, numbers with a sign keep it."""
-    direction = node.attributes.get("direction", "")
-    way = direction.decode() if isinstance(direction, bytes) else str(direction)
+    way = node.text("direction", "")
     if way not in ("LEFT", "RIGHT"):
         raise Refusal(f"its direction is {way!r}")
     signed = sources.builder.graph.types[node.output].dtype.startswith("int")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
+from compiler_core.graph.spelled.spelled_out import spelled_out
 from compiler_core.units.cpu.c.bundles.bundle import write_bundle
 from compiler_core.units.cpu.c.convert.convert import require_kernels, to_network
 from compiler_core.units.cpu.c.convert.options import Options
@@ -29,6 +30,26 @@ def test_an_expression_becomes_one_table() -> None:
     graph = CASES["gelu_written_out"]()
     network = to_network(graph, ranges_of(graph))
     assert [type(item) for item in network.operators] == [Table]
+
+
+@pytest.mark.parametrize(
+    ("op", "name", "more"),
+    [
+        ("DepthToSpace", "mode", {"blocksize": 2}),
+        ("Gelu", "approximate", {}),
+        ("Pad", "mode", {}),
+        ("Resize", "coordinate_transformation_mode", {}),
+    ],
+)
+def test_words_that_are_no_text_are_refused(op: str, name: str, more: dict[str, int]) -> None:
+    m = Model((1, 4, 2, 2))
+    words = {"Pad": [m.array([0] * 7 + [1], "int64")], "Resize": ["", m.array([1, 1, 2, 2])]}.get(
+        op, []
+    )
+    found = m.node(op, "x0", *words, **more, **{name: b"\xff\xfe"})
+    graph = m.graph(m.node("Add", found, m.array(1.0)))
+    with pytest.raises(InputError, match=r"cannot be written as C: .*'\\\\xff\\\\xfe'"):
+        require_kernels(spelled_out(graph), "float32")
 
 
 def test_what_flows_into_a_concat_alone_has_its_type() -> None:
