@@ -6,6 +6,7 @@ scales and zero points do not matter, so that equal layers of any network are on
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -141,8 +142,32 @@ class ConvolutionKernel:
         return text + self.numbers.text
 
 
+class _UnpaddedKernel(ABC):
+    """What products of matrices have in common."""
+
+    @property
+    @abstractmethod
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits: equal workloads have equal ones."""
+        return digest(self)
+
+    @property
+    def depthwise(self) -> bool:
+        """It never is."""
+        return False
+
+    @property
+    def inner_macs(self) -> int:
+        """The same: nothing is padded."""
+        return self.macs
+
+
 @dataclass(frozen=True)
-class DenseKernel:
+class DenseKernel(_UnpaddedKernel):
     """A dense layer ``[rows, inputs]`` to ``[rows, outputs]``."""
 
     rows: int
@@ -154,16 +179,6 @@ class DenseKernel:
     def operator(self) -> str:
         """The field's name."""
         return "dense"
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits: equal workloads have equal ones."""
-        return digest(self)
-
-    @property
-    def depthwise(self) -> bool:
-        """It never is."""
-        return False
 
     @property
     def depth(self) -> int:
@@ -181,18 +196,13 @@ class DenseKernel:
         return self.rows * self.inputs * self.outputs
 
     @property
-    def inner_macs(self) -> int:
-        """The same: nothing is padded."""
-        return self.macs
-
-    @property
     def shape(self) -> str:
         """Extents in one line."""
         return f"{self.rows}x{self.inputs} -> {self.rows}x{self.outputs}{self.numbers.text}"
 
 
 @dataclass(frozen=True)
-class ProductKernel:
+class ProductKernel(_UnpaddedKernel):
     """A product of two activations, ``[batch, rows, inner]`` by ``[batch, inner, columns]``."""
 
     batch: int
@@ -205,16 +215,6 @@ class ProductKernel:
     def operator(self) -> str:
         """The field's name."""
         return "matmul"
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits: equal workloads have equal ones."""
-        return digest(self)
-
-    @property
-    def depthwise(self) -> bool:
-        """It never is."""
-        return False
 
     @property
     def depth(self) -> int:
@@ -235,11 +235,6 @@ class ProductKernel:
     def macs(self) -> int:
         """Multiply-accumulates."""
         return self.positions * self.inner * self.columns
-
-    @property
-    def inner_macs(self) -> int:
-        """The same: nothing is padded."""
-        return self.macs
 
     @property
     def shape(self) -> str:
