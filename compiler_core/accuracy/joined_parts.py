@@ -62,7 +62,9 @@ def is_probability(graph: Graph, output: str, part: Part) -> bool:
         if node is None or node.domain or node.op == "Sigmoid" or cut is None:
             break
         source: str | None = node.inputs[0] if node.inputs else ""
-        shape = _shape(graph, node.output) or ()
+        shape = _shape(graph, node.output)
+        if shape is None:
+            return False
         cut = {axis: ends for axis, ends in cut.items() if ends != (0, shape[axis])}
         if node.op == "Concat":
             source, cut = _joined_from(graph, node, cut)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler_core.accuracy.figures import estimate, joined_figures, noisy
-from compiler_core.accuracy.joined_parts import Part, parts_of
+from compiler_core.accuracy.joined_parts import Part, is_probability, parts_of
 from compiler_core.accuracy.judge import Judge, Kind, judges
 from compiler_core.accuracy.noise import Noise, noise
 from compiler_core.graph.importer import import_onnx
@@ -58,6 +59,14 @@ def detector(path: Path, *, last: bool) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, path)
     return path
+
+
+def test_behind_a_shape_that_nobody_knows_is_no_probability(tmp_path: Path) -> None:
+    graph = import_onnx(detector(tmp_path / "m.onnx", last=True))
+    parts = judges(graph)["y"].parts
+    assert any(is_probability(graph, "y", part) for part in parts)
+    blind = replace(graph, types={k: v for k, v in graph.types.items() if k not in ("j0", "j1")})
+    assert not any(is_probability(blind, "y", part) for part in parts)
 
 
 @pytest.mark.parametrize("last", [False, True])
