@@ -17,6 +17,9 @@ import numpy as np
 
 from compiler_core.graph.ir import Node
 
+MOST_CLASSES = 32
+"""Of such a node, whose vectors grow with the fifth power of their number."""
+
 
 def attributes_of_pairs(node: Node, classes: int) -> dict[str, Any]:
     """Attributes of a node that makes probabilities of the decisions of another one."""

@@ -20,7 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.learner_types import DOMAIN
-from compiler_core.graph.spelled.machine_pairs import attributes_of_pairs, is_of_pairs
+from compiler_core.graph.spelled.machine_pairs import (
+    MOST_CLASSES,
+    attributes_of_pairs,
+    is_of_pairs,
+)
 from compiler_core.graph.spelled.spelling import Spelling
 from compiler_core.graph.spelled.trees import label_array
 
@@ -70,7 +74,7 @@ def vector_classifier(s: Spelling) -> bool:
     if after not in _AFTER or len(s.shape) != 2 or len(sizes) != classes:
         return False
     likely = bool(known.get("prob_a"))
-    if likely and (after != "NONE" or is_of_pairs(s.node)):
+    if likely and (after != "NONE" or classes > MOST_CLASSES or is_of_pairs(s.node)):
         return False
     if classes < 2 or len(s.node.outputs) != 2:
         return False

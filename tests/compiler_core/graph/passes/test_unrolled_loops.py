@@ -17,7 +17,6 @@ from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.passes.unrolled_loops import UnrolledLoops
 from compiler_core.graph.session import FloatSession
 
-TRUE = numpy_helper.from_array(np.array(True))
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
@@ -86,7 +87,10 @@ def likely(kind: str, sizes: list[int]) -> onnx.ModelProto:
     random, classes = np.random.default_rng(2), len(sizes)
     pairs = classes * (classes - 1) // 2
     known = machine(kind, sum(sizes), classes - 1) | {"vectors_per_class": sizes}
-    known |= {"rho": random.normal(0, 0.3, pairs).tolist(), "classlabels_ints": [7, 3, 5][:classes]}
+    known |= {
+        "rho": random.normal(0, 0.3, pairs).tolist(),
+        "classlabels_ints": [7, 3, 5, *range(8, 5 + classes)][:classes],
+    }
     known |= {"prob_a": random.uniform(-2, -1, pairs).tolist()}
     known |= {"prob_b": random.normal(0, 0.2, pairs).tolist()}
     outputs = {"label": TensorProto.INT64, "scores": TensorProto.FLOAT}
@@ -154,3 +158,9 @@ def test_large_sums_of_linear_kernels_leave_what_they_leave() -> None:
     wanted = rows.astype(np.float64) @ (held[0].T @ held[1]) + 0.5
     given = np.concatenate([found.run({"x": row[None]})["y"].ravel() for row in rows])
     np.testing.assert_allclose(given, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_probabilities_of_many_classes_are_not_written() -> None:
+    flat = spelled_out(simplify(import_model(likely("RBF", [1] * 33))))
+    with pytest.raises(InputError, match=r"has 33 classes; probabilities of 32 are written"):
+        to_network(flat, {}, Options(precision="float32"))

@@ -7,11 +7,11 @@ from itertools import combinations
 import numpy as np
 
 from compiler_core.graph.ir import Node
-from compiler_core.graph.spelled.machine_pairs import is_of_pairs
+from compiler_core.graph.spelled.machine_pairs import MOST_CLASSES, is_of_pairs
 from compiler_core.units.cpu.c.convert.builder import PlacedValue, Refusal
 from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.network import FLOAT, Array, Value
-from compiler_core.units.cpu.c.operators.coupling import MOST_CLASSES, Coupling
+from compiler_core.units.cpu.c.operators.coupling import Coupling
 from compiler_core.units.cpu.c.operators.real import RealMap, RealPair
 
 _LEAST = 1e-7
@@ -21,10 +21,10 @@ _LEAST = 1e-7
 def probabilities(sources: TensorReader, node: Node) -> None:
     """SVMClassifier that reads decisions, see :mod:`~…graph.spelled.machine_pairs`."""
     classes = len(node.attributes.get("vectors_per_class", ()))
-    if not is_of_pairs(node):
-        raise Refusal("its probabilities are not of what it says of pairs of classes")
     if classes > MOST_CLASSES:
         raise Refusal(f"it has {classes} classes; probabilities of {MOST_CLASSES} are written")
+    if not is_of_pairs(node):
+        raise Refusal("its probabilities are not of what it says of pairs of classes")
     if sources.builder.graph.consumers(node.outputs[0]):
         raise Refusal("its label is read")
     builder = sources.builder

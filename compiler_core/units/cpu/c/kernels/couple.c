@@ -16,9 +16,9 @@ static float nt_couple_both(const float *x, int32_t classes, int32_t i, int32_t 
   return total;
 }
 
-/* Probabilities of classes, at most 64, from those of pairs. */
+/* Probabilities of classes, at most 32, from those of pairs. */
 static inline void nt_couple(int32_t rows, int32_t classes, const float *x, float *y) {
-  float product[64];
+  float product[32];
   for (int32_t n = 0; n < rows; n++, x += classes * (classes - 1) / 2, y += classes) {
     for (int32_t i = 0; i < classes; i++) y[i] = 1.0f / (float)classes;
     for (int32_t time = 0; time < 100; time++) {

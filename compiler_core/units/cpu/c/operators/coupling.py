@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from compiler_core.units.cpu.c.network import Array
 
-MOST_CLASSES = 64
 _TIMES = 100
 _F = np.float32
 
