@@ -3,7 +3,8 @@
 Quantizers leave out a Relu or a Clip before integers that end where it does: a zero point at the
 end of its range says where real values begin, and the scale where they end. Values beyond are the
 rule there (half of what a Relu is given, whatever a Clip to 6 cuts off), so both ends stay. With
-the zero point elsewhere, the range is what calibration saw, which next to nothing leaves.
+the zero point elsewhere, the range is what calibration saw, which next to nothing leaves; but where
+a sum is as far below 0 as above it, while other ranges of the model are not, a Clip was left out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 import numpy as np
 
 from compiler_core.graph.ir import Node
-from compiler_core.graph.passes.rewriter import Rewriter
+from compiler_core.graph.passes.rewriter import Rewriter, is_op
 
 _LIMITS = {
     f"{sign}int{bits}": (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
@@ -22,6 +23,9 @@ _LIMITS = {
 }
 _CODES = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 21: "uint4", 22: "int4"}
 """Types that a QuantizeLinear without a zero point may name; 0 where it names none."""
+
+_SUMS = ("Add", "BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul", "Sub")
+"""Operators whose values end nowhere by themselves."""
 
 
 def integer_limits(rewriter: Rewriter, quantize: Node) -> tuple[int, int] | None:
@@ -37,18 +41,47 @@ def integer_limits(rewriter: Rewriter, quantize: Node) -> tuple[int, int] | None
     return (low - zero, high - zero) if bool((zeros == zeros.reshape(-1)[0]).all()) else None
 
 
-def meant_clamp(rewriter: Rewriter, quantize: Node) -> tuple[float, float] | None:
-    """The clamp of real values that a zero point at an end of its range stands for; without an end
-    of its own where scales differ by channel or are computed."""
+def has_uneven_ranges(rewriter: Rewriter) -> bool:
+    """Whether ranges of a model begin and end where its values do: more zero points lie somewhere
+    than in the middle."""
+    even = uneven = 0
+    for node in rewriter.nodes():
+        if node.op != "QuantizeLinear":
+            continue
+        limits = integer_limits(rewriter, node)
+        if limits is not None and 0 not in limits:
+            even, uneven = (even + 1, uneven) if _is_even(limits) else (even, uneven + 1)
+    return uneven > even
+
+
+def meant_clamp(
+    rewriter: Rewriter, quantize: Node, *, uneven: bool = False
+) -> tuple[float, float] | None:
+    """The clamp of real values that a zero point stands for; without an end of its own where scales
+    differ by channel or are computed.
+
+    Args:
+        rewriter: The model.
+        quantize: A QuantizeLinear.
+        uneven: Whether the model has uneven ranges, so that an even one says something.
+    """
     limits = integer_limits(rewriter, quantize)
-    if limits is None or 0 not in limits:
+    if limits is None:
         return None
-    scale = rewriter.constant(quantize, 1)
-    step = math.inf
+    scale, step = rewriter.constant(quantize, 1), math.inf
     if scale is not None and scale.size == 1:
         step = float(scale.reshape(-1)[0])
         step = step if math.isfinite(step) and step > 0 else math.inf
-    return (0.0, limits[1] * step) if limits[0] == 0 else (limits[0] * step, 0.0)
+    if 0 in limits:
+        return (0.0, limits[1] * step) if limits[0] == 0 else (limits[0] * step, 0.0)
+    is_sum = is_op(rewriter.producer(quantize.inputs[0]), *_SUMS)
+    if not (uneven and is_sum and _is_even(limits) and math.isfinite(step)):
+        return None
+    return (limits[0] * step, limits[1] * step)
+
+
+def _is_even(limits: tuple[int, int]) -> bool:
+    return abs(limits[0] + limits[1]) <= 1
 
 
 def clamp_node(

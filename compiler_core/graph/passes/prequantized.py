@@ -17,15 +17,24 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, TensorType
-from compiler_core.graph.passes.meant_clamps import clamp_node, integer_limits, meant_clamp
+from compiler_core.graph.passes.meant_clamps import (
+    clamp_node,
+    has_uneven_ranges,
+    integer_limits,
+    meant_clamp,
+)
 from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
 from compiler_core.graph.passes.rounded_bias import rounded_bias, same_product
 from compiler_core.graph.passes.runtime_quantization import channels_first, is_linear, type_linear
 from compiler_core.graph.passes.signs import is_never_negative
 
 _MICROSOFT = "com.microsoft"
-_SAME_VALUES = ("Flatten", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
-"""Operators whose results are among their first input's values, whatever these stand for."""
+_SAME_VALUES = (
+    *("DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Resize"),
+    *("Slice", "SpaceToDepth", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+)
+"""Operators whose results are among their first input's values, or between them, whatever these
+stand for."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class QuantizationRemoval:
     def apply(self, graph: Graph) -> Graph:
         """See :class:`GraphPass`."""
         rewriter = Rewriter(graph)
+        uneven = has_uneven_ranges(rewriter)
         for node in rewriter.nodes():
             if not is_linear(node, "DequantizeLinear"):
                 continue
@@ -70,7 +80,7 @@ class QuantizationRemoval:
             if producer is None:
                 continue
             if is_linear(producer, "QuantizeLinear") and _equal_steps(rewriter, producer, node):
-                _remove_pair(rewriter, producer, node)
+                _remove_pair(rewriter, producer, node, uneven=uneven)
             elif is_op(producer, *_SAME_VALUES) and not _merge_equal(rewriter, node):
                 _move_before(rewriter, producer, node)
         return rewriter.finish()
@@ -149,9 +159,9 @@ def _equal_steps(rewriter: Rewriter, first: Node, second: Node) -> bool:
     return same_axis and rewriter.dtype(first.inputs[0]) == rewriter.dtype(second.output)
 
 
-def _remove_pair(rewriter: Rewriter, quantize: Node, dequantize: Node) -> None:
+def _remove_pair(rewriter: Rewriter, quantize: Node, dequantize: Node, *, uneven: bool) -> None:
     source = quantize.inputs[0]
-    clamp = meant_clamp(rewriter, quantize)
+    clamp = meant_clamp(rewriter, quantize, uneven=uneven)
     if clamp is not None and clamp[0] == 0 and is_never_negative(rewriter, source):
         clamp = None
     exponent = _kept_exponent(rewriter, quantize)
@@ -207,10 +217,21 @@ def _keep(rewriter: Rewriter, tensor: str, exponent: int | None) -> None:
 def _merge_equal(rewriter: Rewriter, node: Node) -> bool:
     """Let one of several equal dequantizations of a tensor serve all its readers."""
     for other in rewriter.readers(node.inputs[0]):
-        same = other.inputs == node.inputs and other.attributes == node.attributes
+        same = other.inputs == node.inputs and _axis(rewriter, other) == _axis(rewriter, node)
         if other.name != node.name and other.op == node.op and same:
             return rewriter.bypass(node, other.output)
     return False
+
+
+def _axis(rewriter: Rewriter, node: Node) -> tuple[int, ...]:
+    """Along which axis, and in which blocks, a tensor is dequantized; nothing for all at once."""
+    scale = rewriter.constant(node, 1)
+    if scale is not None and scale.size == 1:
+        return ()
+    return tuple(int(node.attributes.get(key, given)) for key, given in _ALONG)
+
+
+_ALONG = (("axis", 1), ("block_size", 0))
 
 
 def _move_before(rewriter: Rewriter, moved: Node, dequantize: Node) -> None:
@@ -219,6 +240,8 @@ def _move_before(rewriter: Rewriter, moved: Node, dequantize: Node) -> None:
     if scale is None or scale.size != 1 or not rewriter.private(moved.output):
         return
     if any(moved.outputs[1:]) or rewriter.dtype(moved.inputs[0]) is None:
+        return
+    if moved.inputs[0] in rewriter.constants:  # a table of integers, as the file has it
         return
     source = moved.inputs[0]
     shape = rewriter.shape(source)

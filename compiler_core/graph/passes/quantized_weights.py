@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.passes.rewriter import FLOATS, Rewriter
+from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
 
 _MICROSOFT = "com.microsoft"
 _Array = npt.NDArray[Any]
@@ -23,8 +23,8 @@ _Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class QuantizedWeights:
-    """MatMulNBits, DynamicQuantizeMatMul and DynamicQuantizeLSTM become MatMul and LSTM with real
-    weights."""
+    """MatMulNBits, products and cells of dynamic quantization, and attention and embeddings that
+    were quantized after they had been fused, have real weights."""
 
     name: ClassVar[str] = "quantized-weights"
 
@@ -38,8 +38,14 @@ class QuantizedWeights:
                 _from_blocks(rewriter, node)
             elif node.op == "DynamicQuantizeMatMul":
                 _from_product(rewriter, node, (1, 2, 3, 4))
+            elif node.op == "MatMulIntegerToFloat":
+                _from_integers(rewriter, node)
             elif node.op == "DynamicQuantizeLSTM":
                 _from_cell(rewriter, node)
+            elif node.op == "QAttention":
+                _from_attention(rewriter, node)
+            elif node.op == "QEmbedLayerNormalization":
+                _from_embedding(rewriter, node)
         return rewriter.finish()
 
 
@@ -130,6 +136,77 @@ def _from_product(rewriter: Rewriter, node: Node, positions: tuple[int, int, int
     if real is not None:
         name = node.inputs[bias] if len(node.inputs) > bias else ""
         _multiply(rewriter, node, real, name, node.inputs[weight])
+
+
+def _real_source(rewriter: Rewriter, node: Node, scale: int, zero: int) -> str:
+    """The real numbers that the integers at the first input stand for; nothing where they are not
+    quantized as the node takes them."""
+    names = [*node.inputs, *[""] * 9]
+    source = rewriter.producer(names[0])
+    if is_op(source, "DynamicQuantizeLinear") and source is not None:
+        given = (names[scale], names[zero])
+        return source.inputs[0] if given == source.outputs[1:3] else ""
+    step = rewriter.constants.get(names[scale])
+    if step is None or step.size != 1 or step.dtype.name not in FLOATS:
+        return ""
+    real = rewriter.fresh(f"{names[0]}/real")
+    inputs = (names[0], names[scale], *([names[zero]] if names[zero] else []))
+    rewriter.replace(
+        node,
+        Node(rewriter.fresh_node(f"{node.name}/dequantize"), "DequantizeLinear", inputs, (real,)),
+        node,
+    )
+    known = rewriter.types.get(names[0])
+    rewriter.types[real] = TensorType(step.dtype.name, None if known is None else known.shape)
+    return real
+
+
+def _from_integers(rewriter: Rewriter, node: Node) -> None:
+    """A product of integers that is multiplied by both scales."""
+    known = _constants(rewriter, node, (1, 3, 5))
+    if known is None or known[0] is None or known[1] is None or known[0].ndim < 2:
+        return
+    real = _real(known[0], known[1], known[2], ((1,) * 2, (1, known[0].shape[-1])))
+    source = "" if real is None else _real_source(rewriter, node, 2, 4)
+    if real is not None and source:
+        bias = node.inputs[6] if len(node.inputs) > 6 else ""
+        given = replace(node, inputs=(source, *node.inputs[1:]))
+        rewriter.replace(node, given)
+        _multiply(rewriter, given, real, bias, node.inputs[1])
+
+
+def _from_attention(rewriter: Rewriter, node: Node) -> None:
+    """Attention whose input and weight are integers."""
+    known = _constants(rewriter, node, (1, 2, 4, 7))
+    names = [*node.inputs, *[""] * 9]
+    if known is None or known[0] is None or known[2] is None or known[0].ndim != 2 or names[8]:
+        return
+    real = _real(known[0], known[2], known[3], ((1, 1), (1, known[0].shape[1])))
+    source = "" if real is None else _real_source(rewriter, node, 3, 6)
+    if real is None or not source:
+        return
+    weight = rewriter.add_constant(f"{names[1]}/real", real)
+    inputs = (source, weight, names[2], *([names[5]] if names[5] else []))
+    rewriter.replace(node, replace(node, op="Attention", inputs=inputs))
+
+
+def _from_embedding(rewriter: Rewriter, node: Node) -> None:
+    """EmbedLayerNormalization whose tables, scale and bias are integers."""
+    names = [*node.inputs, *[""] * 18][:18]
+    inputs = [*names[:2]]
+    for part in range(5):
+        known = _constants(rewriter, node, (2 + part, 8 + part, 13 + part))
+        if known is None:
+            return
+        if known[0] is None:  # of segments
+            inputs.append("")
+            continue
+        real = None if known[1] is None else _real(known[0], known[1], known[2], ((1,),))
+        if real is None:
+            return
+        inputs.append(rewriter.add_constant(f"{names[2 + part]}/real", real))
+    inputs += [names[7]] if names[7] else []
+    rewriter.replace(node, replace(node, op="EmbedLayerNormalization", inputs=tuple(inputs)))
 
 
 def _from_cell(rewriter: Rewriter, node: Node) -> None:

@@ -114,7 +114,7 @@ def test_a_zero_point_at_the_end_of_its_range_clamps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator])
-@pytest.mark.parametrize("limits", [(0.0, 0.5), (-0.5, 0.0)])
+@pytest.mark.parametrize("limits", [(0.0, 0.5), (-0.5, 0.0), (-0.5, 0.5)])
 def test_a_clip_that_a_quantizer_left_to_saturation_is_there_again(
     tmp_path: Path, form: QuantFormat, limits: tuple[float, float]
 ) -> None:
@@ -145,6 +145,38 @@ def test_a_clip_that_a_quantizer_left_to_saturation_is_there_again(
     expected = exact_session(quantized).run(None, {"x": SAMPLES})[0]
     noise = np.square(run_float(read, {"x": SAMPLES})["y"] - expected).mean()
     assert noise < 0.02 * np.square(expected).mean()
+
+
+def test_moves_of_integers_are_moves_of_real_numbers(tmp_path: Path) -> None:
+    constants = [
+        numpy_helper.from_array(np.array(0.02, np.float32), "s"),
+        numpy_helper.from_array(np.array(118, np.uint8), "z"),
+        numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("Resize", ["q", "", "twice"], ["r"], mode="nearest"),
+        helper.make_node("DepthToSpace", ["r"], ["d"], blocksize=2),
+        # The same twice, spelled in two ways.
+        helper.make_node("DequantizeLinear", ["d", "s", "z"], ["a"], axis=0),
+        helper.make_node("DequantizeLinear", ["d", "s", "z"], ["b"]),
+        helper.make_node("Sigmoid", ["a"], ["c"]),
+        helper.make_node("Mul", ["b", "c"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "m",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 3, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 12, 12])],
+        constants,
+    )
+    path, opset = tmp_path / "m.onnx", [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    read = load_model(path).graph
+    assert not [node.op for node in read.nodes if node.op in QUANTIZED]
+    x = RANDOM.uniform(-2, 2, (1, 4, 3, 3)).astype(np.float32)
+    expected = exact_session(path).run(None, {"x": x})[0]
+    assert np.abs(run_float(read, {"x": x})["y"] - expected).max() < 0.03
 
 
 @given(

@@ -19,15 +19,25 @@ from tests.float_runs import exact_session
 QUIET = list(HealthCheck)
 
 
+OWN = {"domain": "com.microsoft"}
+DYNAMIC = helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"])
+STATIC = helper.make_node("QuantizeLinear", ["x", "qs", "qz"], ["q"])
+STEPS = {"qs": np.array(0.03, np.float32), "qz": np.array(121, np.uint8)}
+
+
 def saved(
-    path: Path, node: onnx.NodeProto, arrays: dict[str, np.ndarray], shapes: tuple[list[int], ...]
+    path: Path,
+    node: onnx.NodeProto | list[onnx.NodeProto],
+    arrays: dict[str, np.ndarray],
+    shapes: tuple[list[int], ...],
 ) -> Path:
     infos = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name, shape in zip("xy", shapes, strict=True)
     ]
     constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
-    graph = helper.make_graph([node], "m", infos[:1], infos[1:], constants)
+    nodes = node if isinstance(node, list) else [node]
+    graph = helper.make_graph(nodes, "m", infos[:1], infos[1:], constants)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
     return path
@@ -125,3 +135,69 @@ def test_recurrent_cells_that_quantize_as_they_come(tmp_path, directions, column
     path = saved(tmp_path / "m.onnx", node, arrays, shapes)
     x = random.standard_normal((steps, 1, inputs)).astype(np.float32)
     assert is_the_same(path, x, 0.05) == ["LSTM"]
+
+
+@pytest.mark.parametrize("form", ["dynamic", "static"])
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_products_of_integers_that_give_real_numbers(tmp_path, form, columns, bias):
+    random = np.random.default_rng(0)
+    size = (6,) if columns else ()
+    arrays = {
+        "w": random.integers(-128, 128, (8, 6), np.int8),
+        "ws": random.uniform(0.01, 0.1, size).astype(np.float32),
+        "wz": random.integers(-9, 9, size).astype(np.int8),
+        **(STEPS if form == "static" else {}),
+    }
+    names = ["q", "w", "qs", "ws", "qz", "wz"]
+    if bias:
+        arrays["b"] = random.standard_normal(6).astype(np.float32)
+        names.append("b")
+    node = helper.make_node("MatMulIntegerToFloat", names, ["y"], **OWN)
+    nodes = [DYNAMIC if form == "dynamic" else STATIC, node]
+    path = saved(tmp_path / "m.onnx", nodes, arrays, ([2, 3, 8], [2, 3, 6]))
+    x = random.uniform(-3, 3, (2, 3, 8)).astype(np.float32)
+    assert not set(is_the_same(path, x, 0.03)) - {"MatMul", "Add", "Dense"}
+
+
+@pytest.mark.parametrize("form", ["dynamic", "static"])
+def test_attention_that_was_quantized_after_it_had_been_fused(tmp_path, form):
+    random = np.random.default_rng(0)
+    arrays = {
+        "w": random.integers(-128, 128, (8, 24), np.int8),
+        "b": random.standard_normal(24).astype(np.float32),
+        "ws": np.array(0.004, np.float32),
+        "wz": np.array(3, np.int8),
+        **(STEPS if form == "static" else {}),
+    }
+    names = ["q", "w", "b", "qs", "ws", "", "qz", "wz"]
+    node = helper.make_node("QAttention", names, ["y"], num_heads=2, unidirectional=1, **OWN)
+    nodes = [DYNAMIC if form == "dynamic" else STATIC, node]
+    path = saved(tmp_path / "m.onnx", nodes, arrays, ([1, 5, 8], [1, 5, 8]))
+    x = random.uniform(-3, 3, (1, 5, 8)).astype(np.float32)
+    found = set(is_the_same(path, x, 0.05))
+    assert "Softmax" in found
+    assert not {op for op in found if "Quantize" in op or "Attention" in op}
+
+
+@pytest.mark.parametrize("segments", [False, True])
+def test_embeddings_that_were_quantized_after_they_had_been_fused(tmp_path, segments):
+    random = np.random.default_rng(0)
+    shapes = {"words": (9, 8), "places": (6, 8), "kinds": (2, 8), "gamma": (8,), "beta": (8,)}
+    tables = {name: random.integers(0, 256, shape, np.uint8) for name, shape in shapes.items()}
+    tables |= {f"{name}.s": np.array(0.01, np.float32) for name in shapes}
+    tables |= {f"{name}.z": np.array(90, np.uint8) for name in shapes}
+    arrays = {**tables, "kind": np.array([[0, 1, 1, 0, 1]], np.int32)}
+    tables = {name: name if segments or name != "kinds" else "" for name in shapes}
+    used = list(tables.values())
+    steps, zeros = ([f"{name}.{part}" if name else "" for name in used] for part in "sz")
+    names = ["i", "kind" if segments else "", *used, "", *steps, *zeros]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT32),
+        helper.make_node("QEmbedLayerNormalization", names, ["y", "n"], **OWN),
+    ]
+    path = saved(tmp_path / "m.onnx", nodes, arrays, ([1, 5], [1, 5, 8]))
+    x = random.integers(0, 9, (1, 5)).astype(np.float32)
+    found = is_the_same(path, x, 1e-4)
+    assert "LayerNormalization" in found
+    assert not [op for op in found if "Quantize" in op or "Embed" in op]
