@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from compiler_core.graph.recurrence import GATES
+
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {}
 
 Build = Callable[[], onnx.ModelProto]
@@ -96,6 +98,19 @@ class Exported:
         weight = self.weight(inputs, outputs, scale=(1.5 / inputs) ** 0.5)
         y: str = self.node("Add", self.node("MatMul", x, weight), self.few(outputs))
         return self.node(act, y) if act else y
+
+    def recurrent(
+        self, op: str, x: str, inputs: int, hidden: int, scale: float, *states: str, **more: Any
+    ) -> Any:
+        """States of all steps and the last ones, as PyTorch and Keras export them."""
+        directions, gates = 2 if "direction" in more else 1, GATES[op] * hidden
+        parts = [self.weight(directions, gates, size, scale=scale) for size in (inputs, hidden)]
+        parts.append(self.weight(directions, 2 * gates, scale=0.1))
+        parts += ["", *states] if states else []
+        if op == "GRU":
+            more["linear_before_reset"] = 1
+        outputs = 3 if op == "LSTM" else 2
+        return self.node(op, x, *parts, outputs=outputs, hidden_size=hidden, **more)
 
     def model(self) -> onnx.ModelProto:
         graph = helper.make_graph(self._nodes, "net", *self._ports, self._arrays)
@@ -222,18 +237,7 @@ def gesture_lstm_keras() -> onnx.ModelProto:
     y = b.node("Transpose", x, perm=[1, 0, 2])
     hidden = 10
     z = b.array(np.zeros((1, 1, hidden)))
-    y, hh, _ = b.node(
-        "LSTM",
-        y,
-        b.weight(1, 4 * hidden, 6, scale=0.4),
-        b.weight(1, 4 * hidden, hidden, scale=0.4),
-        b.weight(1, 8 * hidden, scale=0.1),
-        "",
-        z,
-        z,
-        outputs=3,
-        hidden_size=hidden,
-    )
+    y, hh, _ = b.recurrent("LSTM", y, 6, hidden, 0.4, z, z)
     y = b.node("Squeeze", hh, b.whole(0))
     y = b.node("Softmax", b.keras_dense(y, 5, hidden))
     b.output(y)
@@ -246,16 +250,7 @@ def gesture_gru_argmax() -> onnx.ModelProto:
     x = b.input("x", [1, 20, 6])
     y = b.node("Transpose", x, perm=[1, 0, 2])
     hidden = 8
-    y, _ = b.node(
-        "GRU",
-        y,
-        b.weight(1, 3 * hidden, 6, scale=0.4),
-        b.weight(1, 3 * hidden, hidden, scale=0.4),
-        b.weight(1, 6 * hidden, scale=0.1),
-        outputs=2,
-        hidden_size=hidden,
-        linear_before_reset=1,
-    )
+    y, _ = b.recurrent("GRU", y, 6, hidden, 0.4)
     y = b.node("Transpose", b.node("Squeeze", y, b.whole(1)), perm=[1, 0, 2])
     y = b.node("Gather", y, b.array(-1, "int64"), axis=1)
     y = b.dense(y, 6, hidden)
@@ -438,16 +433,7 @@ def char_gru_embedding() -> onnx.ModelProto:
     y = b.node("Gather", b.weight(30, 8, scale=1.0), x)
     y = b.node("Transpose", y, perm=[1, 0, 2])
     hidden = 8
-    y, hh = b.node(
-        "GRU",
-        y,
-        b.weight(1, 3 * hidden, 8, scale=0.4),
-        b.weight(1, 3 * hidden, hidden, scale=0.4),
-        b.weight(1, 6 * hidden, scale=0.1),
-        outputs=2,
-        hidden_size=hidden,
-        linear_before_reset=1,
-    )
+    y, hh = b.recurrent("GRU", y, 8, hidden, 0.4)
     y = b.dense(b.node("Squeeze", hh, b.whole(0)), 4, hidden)
     b.output(y)
     return b.model()
@@ -484,17 +470,7 @@ def wakeword_crnn() -> onnx.ModelProto:
     y = b.node("Transpose", y, perm=[3, 0, 1, 2])
     y = b.node("Reshape", y, b.whole(24, 1, 24))
     hidden = 16
-    y, hh = b.node(
-        "GRU",
-        y,
-        b.weight(2, 3 * hidden, 24, scale=0.3),
-        b.weight(2, 3 * hidden, hidden, scale=0.3),
-        b.weight(2, 6 * hidden, scale=0.1),
-        outputs=2,
-        hidden_size=hidden,
-        direction="bidirectional",
-        linear_before_reset=1,
-    )
+    y, hh = b.recurrent("GRU", y, 24, hidden, 0.3, direction="bidirectional")
     y = b.node("Transpose", hh, perm=[1, 0, 2])
     y = b.node("Reshape", y, b.whole(1, 2 * hidden))
     y = b.dense(y, 16, 2 * hidden, "Relu")
@@ -509,16 +485,7 @@ def wakeword_attention_gru() -> onnx.ModelProto:
     x = b.input("x", [1, 24, 20])
     y = b.node("Transpose", x, perm=[1, 0, 2])
     hidden = 12
-    y, _ = b.node(
-        "GRU",
-        y,
-        b.weight(1, 3 * hidden, 20, scale=0.3),
-        b.weight(1, 3 * hidden, hidden, scale=0.3),
-        b.weight(1, 6 * hidden, scale=0.1),
-        outputs=2,
-        hidden_size=hidden,
-        linear_before_reset=1,
-    )
+    y, _ = b.recurrent("GRU", y, 20, hidden, 0.3)
     y = b.node("Transpose", b.node("Squeeze", y, b.whole(1)), perm=[1, 0, 2])
     s = b.node("MatMul", b.node("Tanh", b.keras_dense(y, 8, hidden)), b.weight(8, 1))
     s = b.node("Softmax", s, axis=1)
