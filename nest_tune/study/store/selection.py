@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from compiler_core.errors import InfeasibleError, InputError
@@ -45,7 +46,8 @@ def selected(result: StudyResult, number: int | None, rule: str | None = None) -
         name = result.study.name
         raise InfeasibleError(
             f"study {result.study.name!r}: none of {len(result.trials)} trials is feasible",
-            hint=study_command("best", name) + f" shows the closest; {name}:NUMBER names a trial",
+            hint=study_command("best", name)
+            + f" shows the closest; {quote(f'{name}:NUMBER')} names a trial",
         )
     return chosen
 
