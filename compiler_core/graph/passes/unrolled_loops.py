@@ -1,7 +1,8 @@
 """Loops that run a known number of times become the nodes of every time, one after the other.
 
 A loop is one node for units and for the kinds of code that have none: what it computes stays on the
-CPU, or cannot be written. Loops whose end is computed, and long ones, stay.
+CPU, or cannot be written. Loops whose end is computed of anything but how often they have run, and
+long ones, stay.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import onnx
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.constant_branches import inner_constants, inner_nodes
+from compiler_core.graph.passes.counted_ends import counted_times
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 
 _AXES_ARE_INPUTS = 13
@@ -102,7 +104,8 @@ def _loop(rewriter: Rewriter, node: Node) -> KnownLoop | None:
     body = _body(node)
     count = rewriter.constant(node, 0)
     goes = rewriter.constant(node, 1)
-    if body is None or count is None or count.size != 1 or len(body.input) < 2:
+    has_count = bool(node.inputs) and bool(node.inputs[0])
+    if body is None or (has_count and (count is None or count.size != 1)) or len(body.input) < 2:
         return None
     if len(node.inputs) > 1 and node.inputs[1] and (goes is None or not goes.all()):
         return None
@@ -110,14 +113,18 @@ def _loop(rewriter: Rewriter, node: Node) -> KnownLoop | None:
     given = node.inputs[2:]
     if len(inputs) != len(given) + 2 or not all(given) or not outputs:
         return None
-    if not _stays_true(rewriter, body, outputs[0], inputs[1]):
-        return None
     results = outputs[1 : 1 + len(given)]
+    times = None if count is None else int(count.reshape(-1)[0])
+    if times is None or not _stays_true(rewriter, body, outputs[0], inputs[1]):
+        firsts = (rewriter.constants.get(name) for name in given)
+        known = dict(zip(inputs[2:], zip(firsts, results, strict=True), strict=True))
+        times = counted_times(body, known, _constants(rewriter, body), times)
+        if times is None:
+            return None
     joined = dict.fromkeys(outputs[1 + len(given) :], (0, False))
     if len(joined) != len(outputs) - 1 - len(given):
         return None
     states = tuple(zip(inputs[2:], given, strict=True))
-    times = int(count.reshape(-1)[0])
     return KnownLoop(body, times, inputs[0], inputs[1], states, tuple(results), {}, joined)
 
 
@@ -151,6 +158,13 @@ def _body(node: Node) -> onnx.GraphProto | None:
     found = [onnx.AttributeProto.FromString(item) for item in node.opaque]
     body = found[0].g if len(found) == 1 and found[0].name == "body" else None
     return None if body is None or body.sparse_initializer else body
+
+
+def _constants(rewriter: Rewriter, body: onnx.GraphProto) -> dict[str, npt.NDArray[Any]]:
+    """Constants of a loop and around it, by the names that they have in it."""
+    own = {*(value.name for value in body.input), *(n for node in body.node for n in node.output)}
+    around = {name: array for name, array in rewriter.constants.items() if name not in own}
+    return {**around, **inner_constants(body)[0]}
 
 
 def _stays_true(rewriter: Rewriter, body: onnx.GraphProto, tensor: str, condition: str) -> bool:

@@ -144,6 +144,45 @@ def test_a_loop_with_a_computed_end_stays() -> None:
     assert UnrolledLoops().apply(whole) is whole
 
 
+def counting(times: str, limit: int) -> Graph:
+    """A loop as TensorFlow writes it: it goes on while both numbers of the time are small."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        m (float[2,3] x, int64 steps) => (float[2,3] y, float[k,2,3] rows)
+        <int64 most = {9}, int32 first = {0}, int32 one = {1}, bool true = {1},
+         int32 limit = {LIMIT}> {
+            last, y, rows = Loop <body = times (int64 i, bool goes, int32 count, float[2,3] before)
+                => (bool goes_on, int32 next, float[2,3] after, float[2,3] row) {
+                next = Add (count, one)
+                number = Cast <to = 6> (i)
+                few = Less (number, limit)
+                fewer = Less (next, limit)
+                goes_on = And (few, fewer)
+                after = Sin (before)
+                row = Neg (after)
+            }> (TIMES, true, first, x)
+        }""".replace("TIMES", times).replace("LIMIT", str(limit))
+    )
+    return import_model(model)
+
+
+@pytest.mark.parametrize(("times", "limit"), [("most", 3), ("", 5), ("most", 30), ("steps", 4)])
+def test_a_loop_with_a_counted_end_is_its_nodes(times: str, limit: int) -> None:
+    whole = counting(times, limit)
+    if times == "steps":  # it may end before
+        assert UnrolledLoops().apply(whole) is whole
+        return
+    parts = simplify(whole)
+    assert "Loop" not in [node.op for node in parts.nodes]
+    assert sum(node.op == "Sin" for node in parts.nodes) == min(limit, 9)
+    same(whole, parts, x=X, steps=np.array(0))
+
+
+def test_a_loop_that_ends_late_stays() -> None:
+    whole = counting("", 100_000)
+    assert UnrolledLoops().apply(whole) is whole
+
+
 def test_loops_of_many_nodes_stay() -> None:
     whole = import_model(loop_model(4))
     assert UnrolledLoops(most_nodes=10).apply(whole) is whole
