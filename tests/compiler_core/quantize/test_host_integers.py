@@ -186,6 +186,30 @@ def normalized(b, x, shape):
     return b.add("Softmax", [x], "h", shape, axis=1), shape
 
 
+def hides(shape):
+    """Scores that nobody looks at, the first of each row not among them."""
+    hidden = np.random.default_rng(7).random(shape) < 0.5
+    hidden[0] = False
+    return hidden
+
+
+def masked(b, x, shape):
+    mask = np.where(hides(shape), -np.inf, 0).astype(np.float32)
+    b.add("Add", [x, b.constant("mask", mask)], "m", shape)
+    return b.add("Softmax", ["m"], "h", shape, axis=1), shape
+
+
+def replaced(b, x, shape):
+    inputs = [b.constant("hides", hides(shape)), b.constant("never", np.float32(-np.inf)), x]
+    b.add("Where", inputs, "m", shape)
+    return b.add("Softmax", ["m"], "h", shape, axis=1), shape
+
+
+def chosen(b, x, shape):
+    inputs = [b.constant("hides", hides(shape)), b.constant("other", np.float32(0.5)), x]
+    return b.add("Where", inputs, "h", shape), shape
+
+
 def mean(b, x, name, shape):
     return b.add("ReduceMean", [x], name, (1, *shape[1:]), axes=(1,), keepdims=1)
 
@@ -224,7 +248,7 @@ NETWORKS = {
     made.__name__: made
     for made in (
         *(silu, gelu, tanh_gelu, gate, scaled),
-        *(concatenated, sliced, resized, smoothed, normalized),
+        *(concatenated, sliced, resized, smoothed, normalized, masked, replaced, chosen),
     )
 }
 WHOLE = {made.__name__: made for made in (layer_normalized, root_mean_square)}
@@ -438,6 +462,28 @@ def test_chains_and_diamonds_are_one_loop_and_what_others_read_is_not(plain):
         (("Tanh_t",), True),
         (("Sin_u",), True),
     ]
+
+
+@pytest.mark.parametrize("other", ["a row of nothing else", "two readers", "not a number", "plus"])
+def test_masks_whose_infinities_leave_their_loop_stay_float(plain, other):
+    shape, mask = (4, 3, 3), np.zeros((4, 3, 3), np.float32)
+    mask[1] = -np.inf
+    mask[:, 2, 2] = {"a row of nothing else": -np.inf, "not a number": np.nan, "plus": np.inf}.get(
+        other, 0
+    )
+    b = plain.GraphBuilder(x=shape)
+    b.add("Conv", ["x", b.constant("w", weights(4, 4, 1))], "a", shape)
+    b.add("Add", ["a", b.constant("mask", mask)], "m", shape)
+    b.add("Softmax", ["m"], "h", shape, axis=1)
+    if other == "two readers":
+        b.add("Sigmoid", ["m"], "s", shape)
+        b.add("Add", ["h", "s"], "t", shape)
+    last = "t" if other == "two readers" else "h"
+    b.add("Conv", [last, b.constant("v", weights(4, 4, 2))], "y", shape)
+    graph = b.build("y")
+    assert default_assignment(graph)["Add_m"] == CPU
+    found = host_groups(graph, ["Conv_a", "Conv_y"])
+    assert found.reasons["Add_m"] == "'mask' holds NaN or infinity"
 
 
 def test_what_the_caller_reads_stays_float(plain):
