@@ -25,7 +25,12 @@ from compiler_core.graph.passes.meant_clamps import (
 )
 from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
 from compiler_core.graph.passes.rounded_bias import rounded_bias, same_product
-from compiler_core.graph.passes.runtime_quantization import channels_first, is_linear, type_linear
+from compiler_core.graph.passes.runtime_quantization import (
+    channels_first,
+    is_linear,
+    move_before_split,
+    type_linear,
+)
 from compiler_core.graph.passes.signs import is_never_negative
 
 _MICROSOFT = "com.microsoft"
@@ -81,6 +86,8 @@ class QuantizationRemoval:
                 continue
             if is_linear(producer, "QuantizeLinear") and _equal_steps(rewriter, producer, node):
                 _remove_pair(rewriter, producer, node, uneven=uneven)
+            elif is_op(producer, "Split"):
+                move_before_split(rewriter, producer)
             elif is_op(producer, *_SAME_VALUES) and not _merge_equal(rewriter, node):
                 _move_before(rewriter, producer, node)
         return rewriter.finish()
@@ -264,12 +271,14 @@ def _move_before(rewriter: Rewriter, moved: Node, dequantize: Node) -> None:
 
 @dataclass(frozen=True)
 class _Form:
-    """Where an integer operator has what: data as (value, scale, zero), the result's, the rest."""
+    """Where an integer operator has what: data as (value, scale, zero), the result's, the rest;
+    inputs that are no data, which come first, stay."""
 
     op: str
     data: tuple[tuple[int, int, int], ...]
     result: tuple[int, int]
     bias: int | None = None
+    first: tuple[int, ...] = ()
 
 
 _OWN = ("channels_last", "opset")
@@ -287,6 +296,7 @@ _FORMS: dict[tuple[str, str], _Form] = {
     (_MICROSOFT, "QLinearLeakyRelu"): _Form("LeakyRelu", _UNARY, (3, 4)),
     (_MICROSOFT, "QLinearAveragePool"): _Form("AveragePool", _UNARY, (3, 4)),
     (_MICROSOFT, "QLinearGlobalAveragePool"): _Form("GlobalAveragePool", _UNARY, (3, 4)),
+    (_MICROSOFT, "QLinearWhere"): _Form("Where", ((1, 2, 3), (4, 5, 6)), (7, 8), first=(0,)),
     (_MICROSOFT, "QGemm"): _Form("Gemm", _BINARY, (7, 8), 6),
 }
 
@@ -308,7 +318,7 @@ def _take_apart(rewriter: Rewriter, node: Node, form: _Form) -> None:
     if not names[form.result[0]]:
         return
     parts: list[Node] = []
-    reals: list[str] = []
+    reals: list[str] = [names[position] for position in form.first]
     for position, (value, scale, zero) in enumerate(form.data):
         real = _announce(rewriter, f"{node.name}/real{position}", names[value])
         inputs = [names[value], names[scale], *([names[zero]] if names[zero] else [])]

@@ -30,6 +30,31 @@ def type_linear(rewriter: Rewriter, node: Node) -> None:
         rewriter.changed = True
 
 
+def move_before_split(rewriter: Rewriter, split: Node) -> None:
+    """Dequantizes what a Split reads instead of each of its parts, where all are dequantized alike
+    by one scale, and nothing else reads them."""
+    source = split.inputs[0]
+    shape = rewriter.shape(source)
+    readers = [rewriter.readers(name) if name else [] for name in split.outputs]
+    if shape is None or any(len(found) != 1 for found in readers):
+        return
+    linear = [found[0] for found in readers]
+    scale = rewriter.constant(linear[0], 1)
+    if scale is None or scale.size != 1 or any(map(rewriter.pinned, split.outputs)):
+        return
+    alike = {(node.op, node.domain, node.inputs[1:]) for node in linear}
+    if len(alike) != 1 or not is_linear(linear[0], "DequantizeLinear"):
+        return
+    real = rewriter.add_tensor(f"{source}/real", shape, linear[0].output)
+    name = rewriter.fresh_node(f"{split.name}/dequantize")
+    before = replace(linear[0], name=name, inputs=(source, *linear[0].inputs[1:]), outputs=(real,))
+    parts = tuple(node.output for node in linear)
+    for node in linear:
+        rewriter.remove(node)
+    inputs = (real, *split.inputs[1:])
+    rewriter.replace(split, before, replace(split, inputs=inputs, outputs=parts))
+
+
 def channels_first(rewriter: Rewriter, node: Node) -> None:
     """Transposes around what reads and writes images with their channels last."""
     source = node.inputs[0] if node.inputs else ""

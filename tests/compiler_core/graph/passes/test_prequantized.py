@@ -179,6 +179,47 @@ def test_moves_of_integers_are_moves_of_real_numbers(tmp_path: Path) -> None:
     assert np.abs(run_float(read, {"x": x})["y"] - expected).max() < 0.03
 
 
+def test_parts_and_choices_of_integers_are_those_of_real_numbers(tmp_path: Path) -> None:
+    scales = {"s": 0.02, "t": 0.03, "u": 0.035}
+    constants = [numpy_helper.from_array(np.array(v, np.float32), n) for n, v in scales.items()]
+    constants += [
+        numpy_helper.from_array(np.array(118, np.uint8), "z"),
+        numpy_helper.from_array(np.array([1, 3], np.int64), "sizes"),
+        numpy_helper.from_array(np.array([0, 1, 1], bool).reshape(1, 3, 1), "left"),
+        numpy_helper.from_array(np.array(130, np.uint8), "other"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("Split", ["q", "sizes"], ["a", "b"], axis=1),
+        helper.make_node("DequantizeLinear", ["a", "s", "z"], ["c"]),
+        helper.make_node("DequantizeLinear", ["b", "s", "z"], ["d"], axis=0),
+        helper.make_node("Mul", ["c", "d"], ["m"]),
+        helper.make_node("QuantizeLinear", ["m", "t", "z"], ["p"]),
+        helper.make_node(
+            "QLinearWhere",
+            ["left", "p", "t", "z", "other", "t", "z", "u", "z"],
+            ["w"],
+            domain="com.microsoft",
+        ),
+        helper.make_node("DequantizeLinear", ["w", "u", "z"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "m",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 5])],
+        constants,
+    )
+    path = tmp_path / "m.onnx"
+    opset = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    read = load_model(path).graph
+    assert {node.op for node in read.nodes} <= {"Split", "Slice", "Mul", "Where"}
+    x = RANDOM.uniform(-1.5, 1.5, (1, 4, 5)).astype(np.float32)
+    expected = exact_session(path).run(None, {"x": x})[0]
+    assert np.abs(run_float(read, {"x": x})["y"] - expected).max() < 0.08
+
+
 @given(
     axis=st.integers(0, 2),
     seed=st.integers(0, 99),
