@@ -44,7 +44,7 @@ class ProgramCosts:
         found = self._known.get(workload)
         if found is None:
             machine = self.unit.machine
-            self._progress(Task(machine.kind, workload).id)
+            self._progress(f"pricing {Task(machine.kind, workload).id}")
             found = self.launches.alone(workload, self._schedules, machine, name)
             self._known[workload] = found
         return replace(found, name=name)
@@ -61,7 +61,7 @@ class ProgramCosts:
             return {}
         if workload not in self._across:
             whole = self.program("", workload)
-            self._progress(f"{whole.task} on {cores} cores")
+            self._progress(f"pricing {whole.task} on {cores} cores")
             found = self.launches.across(workload, whole, self.unit.machine, cores)
             self._across[workload] = found
         found = self._across[workload]
