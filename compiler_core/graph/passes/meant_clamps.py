@@ -16,7 +16,7 @@ import numpy as np
 from compiler_core.graph.ir import Node
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 
-_LIMITS = {
+LIMITS = {
     f"{sign}int{bits}": (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     for bits in (2, 4, 8, 16)
     for sign in ("", "u")
@@ -32,12 +32,12 @@ def integer_limits(rewriter: Rewriter, quantize: Node) -> tuple[int, int] | None
     """The least and the greatest integer that a QuantizeLinear of one zero point gives, less the
     zero point; ``None`` where they are not known."""
     if len(quantize.inputs) < 3 or not quantize.inputs[2]:
-        return _LIMITS.get(_CODES.get(int(quantize.attributes.get("output_dtype", 0)), ""))
+        return LIMITS.get(_CODES.get(int(quantize.attributes.get("output_dtype", 0)), ""))
     zeros = rewriter.constant(quantize, 2)
-    if zeros is None or not zeros.size or zeros.dtype.name not in _LIMITS:
+    if zeros is None or not zeros.size or zeros.dtype.name not in LIMITS:
         return None
     zero = int(zeros.reshape(-1)[0])
-    low, high = _LIMITS[zeros.dtype.name]
+    low, high = LIMITS[zeros.dtype.name]
     return (low - zero, high - zero) if bool((zeros == zeros.reshape(-1)[0]).all()) else None
 
 

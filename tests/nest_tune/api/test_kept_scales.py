@@ -116,7 +116,8 @@ def test_converted_values_move_by_at_most_half_a_step(kind: str) -> None:
     import ml_dtypes
 
     from compiler_core.graph.ir import Node
-    from compiler_core.graph.passes.prequantized import _LIMITS, _kept_exponent
+    from compiler_core.graph.passes.meant_clamps import LIMITS
+    from compiler_core.graph.passes.prequantized import _kept_exponent
 
     class Constants:
         def __init__(self, *values: Any) -> None:
@@ -127,7 +128,7 @@ def test_converted_values_move_by_at_most_half_a_step(kind: str) -> None:
 
     random = np.random.default_rng(2)
     node = Node("q", "QuantizeLinear", ("x", "s", "z"), ("y",))
-    low, high = _LIMITS[kind]
+    low, high = LIMITS[kind]
     dtype = ml_dtypes.int4 if kind == "int4" else np.dtype(kind)
     found = 0
     for _ in range(300):
