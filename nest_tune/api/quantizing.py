@@ -23,6 +23,7 @@ from compiler_core.quantize.good_enough import worst
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.ladder import FIRST, FLOAT, RUNGS
 from compiler_core.quantize.ladder_record import Ladder, Quality
+from compiler_core.quantize.own_integers import reason_misread
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import QualityMeter
 from compiler_core.quantize.rebuild import apply_exponents
@@ -160,7 +161,22 @@ def compile_warnings(
         InputError: The plan does not fit the model.
     """
     unseen = _unseen(configuration, model, profile, arithmetic, threads)
-    return (*_warnings(configuration, model, profile), *unseen)
+    misread = _misread(model, profile, threads)
+    return (*misread, *_warnings(configuration, model, profile), *unseen)
+
+
+def _misread(model: FloatModel, profile: Profile, threads: int) -> Iterator[str]:
+    """Where a model that is quantized already says something else than what was read from it."""
+    samples = profile.first()
+    if model.own is None or samples is None:
+        return
+    reason = reason_misread(model.own, model.graph, samples, threads=threads)
+    if reason:
+        yield (
+            "the model is quantized already, and the real numbers that its operators are read as "
+            f"give other results than its integers in onnxruntime: {reason}; quality is told "
+            "against the former"
+        )
 
 
 def _unseen(
