@@ -17,7 +17,7 @@ from compiler_core.quantize.good_enough import is_ruin, reason_against
 from compiler_core.quantize.quality import Samples, measured_runs, output_quality
 
 _MOST_RUNS = 8
-"""Twice as many executions, beside those of every measurement that follows."""
+"""Of each of the two: enough to see what is read wrongly."""
 _LINEAR = ("QuantizeLinear", "DequantizeLinear", "QLinear", "DynamicQuantize")
 _OF_INTEGERS = ("Integer", "IntegerToFloat", "IntegerBias", "NBits")
 
@@ -51,6 +51,7 @@ def reason_misread(own: Graph, graph: Graph, samples: Samples, *, threads: int =
         count = check_samples(graph, chosen)
         known = judges(graph)
         found = []
+        # Rewritten by onnxruntime, integers would saturate on processors without dot products.
         for model, optimize in ((own, False), (graph, True)):
             session = FloatSession(
                 model, list(known), inputs=graph.inputs, threads=threads, optimize=optimize

@@ -18,6 +18,14 @@ _Array = npt.NDArray[Any]
 
 MOST_TIMES = 1024
 """Longer loops count as ones whose end is computed."""
+_MOST_NODES = 64
+"""Counters are computed by fewer: what the end of a hostile loop hangs on is not followed."""
+
+_NUMBERS = {
+    int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name))): np.dtype(name)
+    for name in ("bool", "float32", "float64", "int8", "int16", "int32", "int64")
+}
+"""What counters are cast to, by ONNX's numbers."""
 
 _FUNCTIONS: Mapping[str, tuple[int, Callable[..., Any]]] = {
     "Add": (2, operator.add),
@@ -59,6 +67,8 @@ def counted_times(
     made = {name: proto for proto in body.node for name in proto.output}
     counter, goes_on = body.input[0].name, body.input[1].name
     used = _used(made, {body.output[0].name}, states)
+    if len(used & made.keys()) > _MOST_NODES:
+        return None
     current: dict[str, _Array] = {}
     for name in used & states.keys():
         first = states[name][0]
@@ -132,8 +142,9 @@ def _computed(proto: onnx.NodeProto, given: list[_Array]) -> _Array | None:
     if proto.domain or len(proto.output) != 1:
         return None
     if proto.op_type == "Cast" and len(given) == 1:
-        (kind,) = (attribute.i for attribute in proto.attribute if attribute.name == "to")
-        return given[0].astype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+        kind = next((item.i for item in proto.attribute if item.name == "to"), 0)
+        dtype = _NUMBERS.get(kind)
+        return None if dtype is None else given[0].astype(dtype)
     count, function = _FUNCTIONS.get(proto.op_type, (0, None))
     if function is None or len(given) < count or (len(given) > count and count > 1):
         return None
