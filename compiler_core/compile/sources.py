@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.kept_scales import kept_exponents
-from compiler_core.quantize.own_integers import holds_integers
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.rebuild import apply_exponents
 from compiler_core.quantize.reconstruction import Reconstruction, reconstruct
@@ -59,13 +58,11 @@ class FloatModel:
             of its graph.
         digest: SHA-256 of the graph as imported.
         graph: Simplified.
-        own: The graph as imported, of a model that is quantized already; else ``None``.
     """
 
     name: str
     digest: str
     graph: Graph
-    own: Graph | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +109,7 @@ def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) 
                     "booleans, integers, floats, text, and sequences and optionals of them",
                     hint="leave that part of the model to the application",
                 )
-    own = graph if holds_integers(graph) else None
-    return FloatModel(_model_name(path, graph), graph_digest(graph), simplify(graph), own)
+    return FloatModel(_model_name(path, graph), graph_digest(graph), simplify(graph))
 
 
 def _model_name(path: Path, graph: Graph) -> str:

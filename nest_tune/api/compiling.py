@@ -16,7 +16,6 @@ from compiler_core.compile.cpu_causes import (
     node_reasons,
     unpriced,
 )
-from compiler_core.compile.open_shapes import load_with_samples
 from compiler_core.compile.sources import FloatModel
 from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.configuration.launches import launches_named
@@ -47,9 +46,9 @@ from nest_tune.api.values import (
     Progress,
     check_calibration,
     float_run,
+    loaded_with_shapes,
     model_file,
     shapes_text,
-    sizes_of,
     stateful_samples_of,
 )
 from nest_tune.figures import figure
@@ -197,9 +196,7 @@ def compile(  # noqa: A001 - the verb of the command line
     path = model_file(model)
     chip = target if isinstance(target, Target) else load_target(target)
     progress(f"importing {path.name}")
-    given = calibration
-    sizes = None if given is None else lambda: sizes_of(given)
-    source, found = load_with_samples(path, shapes, sizes)
+    source, found = loaded_with_shapes(path, shapes, calibration)
     if found.keys() - (shapes or {}).keys():
         progress(f"shapes as the calibration data have them: {shapes_text(found)}")
     statistics = None if profile is None else read_profile(Path(profile))
@@ -236,7 +233,9 @@ def compile(  # noqa: A001 - the verb of the command line
             progress=progress,
             pinned=is_planned or where is not None,
         )
-        warnings = compile_warnings(configuration, source, statistics, arithmetic, threads=threads)
+        warnings = compile_warnings(
+            configuration, source, statistics, arithmetic, file=(path, found), threads=threads
+        )
     progress(f"quantizing: {len(source.graph.nodes)} nodes")
     quantized = quantize(source, configuration, statistics, arithmetic, threads=threads)
     compiled = compile_model(quantized, chip, progress=progress)
@@ -247,8 +246,8 @@ def compile(  # noqa: A001 - the verb of the command line
         texts |= {FORMATS_FILE: formats_text(formats)}
     progress(f"writing {folder}")
     write_package(compiled, folder, texts)
-    is_default = where is None and not is_planned
-    made = compilation(compiled, folder, planned=FASTEST if is_default else PLANNED)
+    planned = PLANNED if is_planned or where is not None else FASTEST
+    made = compilation(compiled, folder, planned=planned)
     told = (*unsearched, *warnings, *_doubts(made))
     return replace(made, warnings=told, formats=formats, damage=damage)
 

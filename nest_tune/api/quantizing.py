@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import (
@@ -15,15 +16,17 @@ from compiler_core.compile.sources import (
 from compiler_core.configuration.configuration import Configuration, Scheme
 from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.apply import apply_profile, float_layers
+from compiler_core.quantize.as_read import holds_integers, reason_misread
 from compiler_core.quantize.behind_selections import measure_plan
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.good_enough import worst
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.ladder import FIRST, FLOAT, RUNGS
 from compiler_core.quantize.ladder_record import Ladder, Quality
-from compiler_core.quantize.own_integers import reason_misread
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import QualityMeter
 from compiler_core.quantize.rebuild import apply_exponents
@@ -146,6 +149,7 @@ def compile_warnings(
     profile: Profile,
     arithmetic: Computing | None = None,
     *,
+    file: tuple[Path, Mapping[str, tuple[int, ...]]] | None = None,
     threads: int = 1,
 ) -> tuple[str, ...]:
     """What makes the result doubtful, one line each.
@@ -155,28 +159,57 @@ def compile_warnings(
         model: What is compiled.
         profile: Statistics of the calibration data.
         arithmetic: Of the NPUs; by default one of the usual kind.
+        file: That the model was read from, and the shapes that it was read with: it is held to it.
         threads: Threads of onnxruntime.
 
     Raises:
-        InputError: The plan does not fit the model.
+        InputError: The plan does not fit the model, or the file cannot be read any more.
     """
+    misread = () if file is None else misread_warnings(*file, model, profile, threads=threads)
     unseen = _unseen(configuration, model, profile, arithmetic, threads)
-    misread = _misread(model, profile, threads)
     return (*misread, *_warnings(configuration, model, profile), *unseen)
 
 
-def _misread(model: FloatModel, profile: Profile, threads: int) -> Iterator[str]:
-    """Where a model that is quantized already says something else than what was read from it."""
+def misread_warnings(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    model: FloatModel,
+    profile: Profile,
+    *,
+    threads: int = 1,
+) -> tuple[str, ...]:
+    """Where a model's file says something else than what was read from it, one line each.
+
+    Args:
+        path: The file.
+        shapes: That it was read with.
+        model: What was read.
+        profile: Of the calibration data; both are run on some of its samples.
+        threads: Threads of onnxruntime.
+
+    Raises:
+        InputError: The file cannot be read any more.
+    """
     samples = profile.first()
-    if model.own is None or samples is None:
-        return
-    reason = reason_misread(model.own, model.graph, samples, threads=threads)
-    if reason:
-        yield (
+    if samples is None:
+        return ()
+    imported = import_onnx(path, shapes=shapes)
+    if graph_digest(imported) != model.digest:
+        return ()
+    reason = reason_misread(imported, model.graph, samples, threads=threads)
+    if not reason:
+        return ()
+    if holds_integers(imported):
+        return (
             "the model is quantized already, and the real numbers that its operators are read as "
             f"give other results than its integers in onnxruntime: {reason}; quality is told "
-            "against the former"
+            "against the former",
         )
+    return (
+        "the model as it was read gives other results than its file in onnxruntime: "
+        f"{reason}; quality is told against the former. This is a fault of nest-tune: please "
+        "report it with the model",
+    )
 
 
 def _unseen(

@@ -126,8 +126,18 @@ def loaded_model(
     Raises:
         InputError: A file or ``shapes`` is wrong, or nothing says a size.
     """
-    sizes = None if data is None else lambda: sizes_of(data)
-    return load_with_samples(model_file(model), shapes, sizes)[0]
+    return loaded_with_shapes(model_file(model), shapes, data)[0]
+
+
+def loaded_with_shapes(
+    path: Path, shapes: Mapping[str, tuple[int, ...]] | None, data: Data | None = None
+) -> tuple[FloatModel, Mapping[str, tuple[int, ...]]]:
+    """The same of a file, and the shapes with which it is read so again.
+
+    Raises:
+        InputError: As :func:`loaded_model`.
+    """
+    return load_with_samples(path, shapes, None if data is None else lambda: sizes_of(data))
 
 
 def shapes_text(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -9,21 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from compiler_core.graph.chance import draws
 from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
 from compiler_core.graph.passes.rewriter import Rewriter
-
-_BY_CHANCE = frozenset(
-    {
-        "Bernoulli",
-        "Dropout",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    }
-)
-"""Operators whose results differ from node to node."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +42,7 @@ class CommonSubexpressions:
 
 def _is_function(node: Node) -> bool:
     """Whether a node's only output follows from its inputs and attributes."""
-    is_known = node.domain in ("", NEST_DOMAIN) and node.op not in _BY_CHANCE
+    is_known = node.domain in ("", NEST_DOMAIN) and not draws(node)
     return is_known and not node.opaque and not any(node.outputs[1:])
 
 

@@ -13,20 +13,13 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.graph.attributes import freeze, implicit_inputs
+from compiler_core.graph.chance import DRAWING
 from compiler_core.graph.extract import extract
 from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.session import FloatSession
 from compiler_core.graph.work import operations, result_bytes, tensor_bytes
 
-_RANDOM = {
-    "Bernoulli",
-    "Multinomial",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-}
 QUANTIZATION = {"DequantizeLinear", "QuantizeLinear"}
 """Operators whose constants hold the scales that a model was quantized with."""
 _WIDENED = 4
@@ -152,7 +145,7 @@ class ConstantFolding:
 
 def is_pure(node: Node) -> bool:
     """Whether a node computes the same of the same inputs, without a graph of its own."""
-    return node.op not in _RANDOM and not node.opaque and node.domain in ("", NEST_DOMAIN)
+    return node.op not in DRAWING and not node.opaque and node.domain in ("", NEST_DOMAIN)
 
 
 def shape_value(node: Node, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
