@@ -34,7 +34,10 @@ _TAKES: dict[str, FileKind] = {
 }
 """What a parameter takes, by its name, in whatever command it stands."""
 
-_ALSO = {("bundle", "model"): (FileKind.PACKAGE,)}
+_ALSO = {
+    ("bundle", "model"): (FileKind.PACKAGE,),
+    ("study start", "file"): (FileKind.MODEL,),
+}
 """Kinds that a parameter takes beside the one that it usually is, by command and name."""
 
 _TAKES_THERE: dict[tuple[str, str], FileKind] = {

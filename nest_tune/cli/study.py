@@ -13,6 +13,7 @@ import typer
 
 from compiler_core.errors import InfeasibleError, InputError, NestTuneError, StorageLostError
 from nest_tune.cli.counts import plain_count, shown_count
+from nest_tune.cli.file_kinds import FileKind, kind_of_file
 from nest_tune.cli.options import AsJson, CmsisNn, FixedInputs, States, fixed_model, parse_states
 from nest_tune.cli.output import console, print_json, progress, say
 from nest_tune.cli.setting_options import takes
@@ -47,14 +48,15 @@ class IfExists(Enum):
     REPLACE = "replace"
 
 
-@app.command(
-    epilog="Example: nest-tune study start --model m.onnx --target vta --calibration c.npz"
-)
+@app.command(epilog="Example: nest-tune study start m.onnx --target vta --calibration c.npz")
 @takes(StudyRequest)
 def start(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[STUDY.toml]", help="Study file; flags go before what it says."),
+        typer.Argument(
+            metavar="[STUDY.toml|MODEL]",
+            help="Study file, where flags go before what it says; or the model itself.",
+        ),
     ] = None,
     state: States = None,
     fix_input: FixedInputs = None,
@@ -73,12 +75,22 @@ def start(
     """Create a study and run it."""
     from nest_tune.study.request.resolve import resolve
 
+    file, asked = _told_apart(file, asked)
     if fix_input:
         if asked.model is None:
             raise InputError("--fix-input is given without a model", hint="--model MODEL.onnx")
         asked = replace(asked, model=str(fixed_model(Path(asked.model), fix_input)))
     settings = _with_states(resolve(file, asked, os.environ), parse_states(state))
     _start(_with_end(settings, pick, output), if_exists, dry_run, as_json, verbose)
+
+
+def _told_apart(file: Path | None, asked: StudyRequest) -> tuple[Path | None, StudyRequest]:
+    """A study file and what is asked for beside it, of an argument that may be the model."""
+    if file is None or kind_of_file(file) is not FileKind.MODEL:
+        return file, asked
+    if asked.model is not None:
+        raise InputError(f"two models are given: {file} and --model {asked.model}")
+    return None, replace(asked, model=str(file))
 
 
 def _with_end(settings: StudySettings, pick: str | None, output: Path | None) -> StudySettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +79,9 @@ def test_kinds_are_told_apart() -> None:
     ("line", "message", "hint"),
     [
         (
-            "study start model.onnx",
-            "STUDY.toml model.onnx: is an ONNX model; a study file is needed",
-            "nest-tune study start --model model.onnx",
+            "study start calib.npz",
+            "MODEL calib.npz: is an .npz file of arrays; a study file is needed",
+            "nest-tune study start --calibration calib.npz",
         ),
         ("study start config.toml", "is a lock file", "nest-tune study start --config config.toml"),
         ("study start package", "is a package", "nest-tune run package --inputs x.npz"),
@@ -146,3 +147,17 @@ def test_other_faults_keep_their_words(capsys: pytest.CaptureFixture[str]) -> No
     assert "truncated" in capsys.readouterr().err
     assert app._run(["bundle", "--name", "study.toml"], debug=False, as_json=False) == 2
     assert "is needed" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("files")
+def test_a_study_takes_its_model_by_itself(
+    nest_tune: Callable[..., tuple[int, str, str]],
+) -> None:
+    more = ["--target", "vta", "--calibration", "calib.npz", "--trials", "1", "--dry-run"]
+    for words in (["model.onnx"], ["--model", "model.onnx"]):
+        code, out, err = nest_tune("study", "start", *words, *more)
+        assert code == 0, err
+        assert "model.onnx" in out
+    code, _, err = nest_tune("study", "start", "model.onnx", "--model", "other.onnx", *more)
+    assert code == 2
+    assert "two models are given: model.onnx and --model other.onnx" in err
