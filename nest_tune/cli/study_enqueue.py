@@ -44,8 +44,13 @@ def enqueue(
         )
     opened = open_storage(storage)
     study = opened.find(name)
-    ground = ground_of(load_result(opened, study))
+    result = load_result(opened, study)
+    ground = ground_of(result)
     wanted = dict(map(name_and_value, decisions or []))
     point = wished_point(ground, config=config, plan=plan, decisions=wanted)
+    for trial in result.trials:
+        if trial.point == point and trial.tuned == ground.problem.tuned:
+            print(f"study {name}: trial {trial.number} has tried this configuration")
+            return
     place = ask_for(opened, study, point)
     print(f"study {name}: configuration {place} of those asked for will be tried next")

@@ -31,9 +31,14 @@ def narrowed(space: JointSpace, values: Mapping[str, Sequence[Any]]) -> JointSpa
 
 
 def admitted_indices(
-    space: JointSpace, values: Mapping[str, Sequence[Any]]
+    space: JointSpace, values: Mapping[str, Sequence[Any]], told: str = "spaces.values: "
 ) -> dict[str, tuple[int, ...]]:
     """What narrowed decisions may take, as indices into their tables.
+
+    Args:
+        space: The whole one.
+        values: What they may take, by name.
+        told: Before what is wrong.
 
     Raises:
         InputError: There is no such decision or value.
@@ -41,7 +46,7 @@ def admitted_indices(
     known = choices_of(space)
     found = {}
     for name, wanted in values.items():
-        where = f"spaces.values: {name!r}"
+        where = f"{told}{name!r}"
         shown = known.get(name)
         if shown is None:
             raise InputError(
@@ -56,21 +61,39 @@ def admitted_indices(
     return found
 
 
+def not_admitted(space: JointSpace, point: Point) -> list[str]:
+    """Decisions of a point that the search may not take, in words; empty where it may take all."""
+    rows = zip(space.parameters, space.admitted, point, strict=True)
+    if all(index in admitted for _, admitted, index in rows):
+        return []
+    known = choices_of(space).items()
+    return [
+        f"{name} is {shown[index]}, not {' or '.join(shown[at] for at in admitted)}"
+        for (name, shown), admitted, index in zip(known, space.admitted, point, strict=True)
+        if index not in admitted
+    ]
+
+
 def point_with(space: JointSpace, start: Point, decisions: Mapping[str, Any]) -> Point:
     """A point with some decisions changed, by name.
 
     Raises:
         InputError: There is no such decision or value, or the point is not legal.
     """
-    indices = admitted_indices(space, {name: (value,) for name, value in decisions.items()})
+    wanted = {name: (value,) for name, value in decisions.items()}
+    indices = admitted_indices(space, wanted, "")
     names = list(choices_of(space))
     point = tuple(
         indices[name][0] if name in indices else index
         for name, index in zip(names, start, strict=True)
     )
+    if outside := not_admitted(space, point):
+        raise InputError(
+            f"not admitted: {', '.join(outside)}", hint="what the study's [spaces.values] admit"
+        )
     if not space.is_legal(point):
         told = ", ".join(f"{name}={as_shown(value)}" for name, value in decisions.items())
-        raise InputError(f"{told}: these decisions do not go together, or are not admitted")
+        raise InputError(f"{told or 'the configuration'}: these decisions do not go together")
     return point
 
 

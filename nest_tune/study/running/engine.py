@@ -28,6 +28,7 @@ from nest_tune.figures import figures
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.proposals.evidence import Evidence
 from nest_tune.study.proposals.history import History
+from nest_tune.study.proposals.narrowing import not_admitted
 from nest_tune.study.proposals.problem import Asked, SearchProblem
 from nest_tune.study.proposals.proposals import Moves, propose
 from nest_tune.study.proposals.screening import Prospects
@@ -328,6 +329,8 @@ class Engine:
             for limit in self._problem.limits
             if limit.excess(judged[limit.metric.value]) > 0
         ]
+        # Only the default trial can be outside of what is admitted: it is measured, not chosen.
+        broken += not_admitted(self._problem.space, trial.proposal.point)
         outcome = Outcome.CONSTRAINTS if broken else Outcome.COMPLETE
         self._store(trial, outcome, metrics, "; ".join(broken), full, known, evidence)
 

@@ -211,6 +211,24 @@ def test_limits_make_trials_infeasible_and_nothing_is_chosen(studies: Any) -> No
     assert result.chosen() is None
 
 
+def test_a_default_that_is_not_admitted_is_measured_and_not_chosen(studies: Any) -> None:
+    free = studies.run(studies.settings(name="free", quantization=False))
+    names = [name for name, _ in free.study.document["parameters"]]
+    on_npu = next(at for at, index in enumerate(free.trials[0].point) if index)
+    pins = {names[on_npu]: ("cpu",)}
+    result = studies.run(studies.settings(name="pinned", quantization=False, values=pins))
+    default, *others = result.trials
+    assert default.point == free.trials[0].point
+    assert default.metrics == free.trials[0].metrics
+    assert default.outcome is Outcome.CONSTRAINTS
+    assert default.message == f"{names[on_npu]} is vta, not cpu"
+    assert {trial.point[on_npu] for trial in others} == {0}
+    chosen = result.chosen()
+    assert chosen is not None
+    assert chosen.point[on_npu] == 0
+    assert all(trial.point[on_npu] == 0 for trial in result.front)
+
+
 def test_wrong_evaluation_data_end_the_study_before_any_trial(studies: Any) -> None:
     arrays = dict(np.load(studies.folder / "eval.npz"))
     np.savez(studies.folder / "eval.npz", **{**arrays, "y": arrays["y"] + 100})
