@@ -13,11 +13,7 @@ import numpy.typing as npt
 from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.passes.double_precision import DoublesToFloat
-from compiler_core.graph.passes.simplify import simplify
-from compiler_core.graph.passes.unrolled_recurrence import unrolled
-from compiler_core.graph.passes.wide_ports import WidePorts
-from compiler_core.graph.spelled.spelled_out import spelled_out
+from compiler_core.graph.spelled.for_sources import graph_for_sources
 from compiler_core.targets.source_kinds import generates_sources, require_source_kind
 from compiler_core.units.facets.bundles import (
     Bundles,
@@ -32,14 +28,6 @@ def model_for_sources(model: FloatModel) -> FloatModel:
     float64, recurrent operators step by step, and others that have no kernel as those that have
     one."""
     return replace(model, graph=graph_for_sources(model.graph))
-
-
-def graph_for_sources(graph: Graph) -> Graph:
-    """The same for a graph."""
-    wide = WidePorts().apply(DoublesToFloat().apply(graph))
-    found = spelled_out(unrolled(graph if wide is graph else simplify(wide)))
-    flat = DoublesToFloat().apply(found)  # what loops held back
-    return found if flat is found else spelled_out(simplify(flat))
 
 
 def bundles_for(target: str) -> Bundles:

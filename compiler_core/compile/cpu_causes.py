@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.executable.report import CONVERSIONS, LayerReport
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.scans import scan_body
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.quantize.ir import FloatSegment
 from compiler_core.sums import float_sum
@@ -158,12 +159,13 @@ def cause(reason: str, operator: str | None) -> str:
 
 def unpriced(graph: Graph) -> tuple[str, ...]:
     """Names of the nodes whose results have a shape that is known only when the model runs, or that
-    run graphs of their own (If, Loop, Scan): what they cost is not known, and in no number of a
-    plan or package."""
+    run graphs of their own (If, Loop, a Scan of unknown length): what they cost is not known, and
+    in no number of a plan or package."""
     return tuple(
         node.name
         for node in graph.nodes
-        if node.op in _WITH_GRAPHS or any(_is_open(graph, name) for name in node.outputs)
+        if (node.op in _WITH_GRAPHS and scan_body(graph, node) is None)
+        or any(_is_open(graph, name) for name in node.outputs)
     )
 
 

@@ -56,10 +56,17 @@ def export_onnx(
     if inputs is not None or outputs is not None:
         graph = cut(graph, inputs=inputs, outputs=outputs)
     # A branch that is never taken need not fit the shapes of this model's inputs.
-    inner = any(node.opaque for node in graph.nodes)
+    inner = any(_may_branch(node) for node in graph.nodes)
     return write_model(
         graph, open_shapes=inner, outside=None if inner or graph.functions else outside
     )
+
+
+def _may_branch(node: Node) -> bool:
+    """Whether a node has graphs of its own, other than the body of a Scan that has none itself."""
+    inner = [onnx.AttributeProto.FromString(item).g.node for item in node.opaque]
+    deeper = (part for nodes in inner for one in nodes for part in one.attribute)
+    return bool(inner) and (node.op != "Scan" or any(part.HasField("g") for part in deeper))
 
 
 def write_model(

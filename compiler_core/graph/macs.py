@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.scans import scan_body
 from compiler_core.graph.windows import window_of
 
 VIEWS = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"))
@@ -62,6 +63,14 @@ def float_macs(graph: Graph, node: Node) -> int:
     """Multiply-accumulates of a node; 0 for operators that sum no products."""
     count = _MACS.get(node.op)
     return count(graph, node) if count is not None else 0
+
+
+def _scan(graph: Graph, node: Node) -> int:
+    """All that it runs, as often as it runs it."""
+    body = scan_body(graph, node)
+    if body is None:
+        return 0
+    return body.times * sum(float_macs(body.graph, inner) for inner in body.graph.nodes)
 
 
 def _convolution(graph: Graph, node: Node) -> int:
@@ -134,6 +143,7 @@ _MACS: Mapping[str, Callable[[Graph, Node], int]] = {
     **dict.fromkeys(("MatMul", "Gemm", "Dense", "MatMulInteger", "QLinearMatMul"), _product),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrence),
     "Einsum": _einsum,
+    "Scan": _scan,
     "Attention": _attention,
 }
 

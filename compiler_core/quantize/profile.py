@@ -72,6 +72,10 @@ class Profile:
     def _count(self, size: CalibrationSize | int) -> int:
         return size if isinstance(size, int) else size.samples(self.samples, self.batch)
 
+    def is_of(self, graph: Graph) -> bool:
+        """Whether it was made of ``graph``."""
+        return graph_digest(graph) == self.model_digest
+
     def check_model(self, graph: Graph) -> None:
         """Refuse another model than the one it was made of.
 

@@ -16,6 +16,7 @@ from compiler_core.compile.cpu_causes import (
     node_reasons,
     unpriced,
 )
+from compiler_core.compile.for_target import fitted
 from compiler_core.compile.sources import FloatModel
 from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.configuration.launches import launches_named
@@ -199,7 +200,7 @@ def compile(  # noqa: A001 - the verb of the command line
     source, found = loaded_with_shapes(path, shapes, calibration)
     if found.keys() - (shapes or {}).keys():
         progress(f"shapes as the calibration data have them: {shapes_text(found)}")
-    statistics = None if profile is None else read_profile(Path(profile))
+    source, statistics = _fitted_with_profile(source, chip, profile)
     if calibration is not None:  # what does not fit is refused before anything takes long
         samples = stateful_samples_of(
             calibration, source.graph, states or {}, float_run(source.graph, threads)
@@ -250,6 +251,16 @@ def compile(  # noqa: A001 - the verb of the command line
     made = compilation(compiled, folder, planned=planned)
     told = (*unsearched, *warnings, *_doubts(made))
     return replace(made, warnings=told, formats=formats, damage=damage)
+
+
+def _fitted_with_profile(
+    source: FloatModel, chip: Target, profile: PathName | None
+) -> tuple[FloatModel, Profile | None]:
+    """A model as the units of a target run the most of it, and a profile that is given; the model
+    as it was imported, where the profile is of that."""
+    statistics = None if profile is None else read_profile(Path(profile))
+    is_whole = statistics is not None and statistics.is_of(source.graph)
+    return source if is_whole else fitted(source, chip), statistics
 
 
 def _asked_plan(

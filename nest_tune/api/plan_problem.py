@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Unpack
 
+from compiler_core.compile.for_target import fitted
 from compiler_core.compile.sources import FloatModel
 from compiler_core.configuration.configuration import Configuration, Subject, read_configuration
 from compiler_core.errors import InputError
@@ -71,7 +72,7 @@ class PlanProblem:
         self._given = configuration or Configuration()
         if config is not None:
             self._given = read_configuration(Path(config))
-        self._source: FloatModel = loaded_model(model, said["shapes"], calibration)
+        self._source: FloatModel = fitted(loaded_model(model, said["shapes"], calibration), chip)
         self._calibration = calibration
         self._progress = progress
         self.model = Subject(self._source.name, self._source.digest)

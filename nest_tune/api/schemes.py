@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.judge import Judge
+from compiler_core.compile.for_target import fitted
 from compiler_core.compile.sources import FloatModel, quantize_model
 from compiler_core.configuration.configuration import (
     Configuration,
@@ -185,6 +186,7 @@ def sensitivity(
     judged_output, threads = said["judged_output"], said["threads"]
     chip = require_npu(target if isinstance(target, Target) else load_target(target))
     source = loaded_model(model, said["shapes"], data if calibration is None else calibration)
+    source = fitted(source, chip)
     samples, labels, judged = _samples(
         source,
         calibration if data is None else data,
@@ -244,7 +246,7 @@ def search_scheme(
     said = settled(JudgedSettings, asked)
     judged_output, threads = said["judged_output"], said["threads"]
     chip = require_npu(target if isinstance(target, Target) else load_target(target))
-    source = loaded_model(model, said["shapes"], calibration)
+    source = fitted(loaded_model(model, said["shapes"], calibration), chip)
     given = evaluation_of(data, source.graph)
     exam = make_exam(source.graph, None, labelled=given.labels is not None, output=judged_output)
     given.check(exam)

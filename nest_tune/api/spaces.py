@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from compiler_core.compile.for_target import fitted
 from compiler_core.compile.sources import noise_samples, quantize_model
 from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration
@@ -96,7 +97,7 @@ def space(
     said = settled(SpaceSettings, asked)
     calibration, plan = said["calibration"], said["plan"]
     chip = require_npu(target) if isinstance(target, Target) else load_npu_target(target)
-    source = loaded_model(model, said["shapes"], calibration)
+    source = fitted(loaded_model(model, said["shapes"], calibration), chip)
     known = target_arithmetic(chip)
     given, default = with_room(Configuration(), source, chip), FIRST_SCHEME
     if calibration is None:

@@ -9,6 +9,7 @@ from os import environ
 from pathlib import Path
 from typing import Any
 
+from compiler_core.compile.for_target import fitted
 from compiler_core.compile.sources import noise_samples, quantize_model
 from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
 from compiler_core.configuration.configuration import Configuration, read_configuration
@@ -111,7 +112,7 @@ def tasks(
     configuration = config if isinstance(config, Configuration) else Configuration()
     if config is not None and not isinstance(config, Configuration):
         configuration = read_configuration(Path(config))
-    source = loaded_model(model, shapes, calibration)
+    source = fitted(loaded_model(model, shapes, calibration), chip)
     configuration = with_room(configuration, source, chip)
     arithmetic = target_arithmetic(chip)
     if calibration is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compiler_core.accuracy.metric import check_name, shown_name
 from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.for_target import fitted
 from compiler_core.compile.sources import (
     QuantizedModel,
     load_model,
@@ -90,13 +91,13 @@ def check(
     if data is not None:
         sources = _with_data(sources, lock, path, data, accept_data=accept_data)
     progress(f"importing {sources.model.name}")
-    source = load_model(sources.model, sources.shapes)
+    target = load_target(sources.target)
+    source = fitted(load_model(sources.model, sources.shapes), target)
     exam, given = (
         (None, None)
         if sources.evaluation is None
         else examination(sources.evaluation, sources.metric, sources.judged_output, source)
     )
-    target = load_target(sources.target)
     subjects = tuple(
         _subjects(configuration, Subject(source.name, source.digest), Subject("", target.digest))
     )

@@ -111,6 +111,11 @@ def simplify(graph: Graph) -> Graph:
     return graph
 
 
+def folded_as_it_is(graph: Graph) -> Graph:
+    """A simplified graph that was changed, made small and uniform again; its loops stay loops."""
+    return run_passes(graph, [one for one in _folding(graph) if not isinstance(one, UnrolledLoops)])
+
+
 def _folding(graph: Graph) -> tuple[GraphPass, ...]:
     """:data:`FOLDING` with what it may take for a model in all."""
     bounded = ConstantFolding(allowance=Allowance.of(graph))

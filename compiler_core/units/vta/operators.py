@@ -355,6 +355,9 @@ _PRODUCT: tuple[Rule, ...] = (
 """Of a MatMul of two activations."""
 
 
+_REPEATING = ("Loop", "Scan")
+
+
 def unsupported(graph: Graph, node: Node, lanes: int = CHANNEL_BLOCK) -> str | None:
     """Why the VTA cannot run ``node``; ``None`` when it can.
 
@@ -365,6 +368,8 @@ def unsupported(graph: Graph, node: Node, lanes: int = CHANNEL_BLOCK) -> str | N
     """
     rules = RULES.get(node.op)
     if rules is None or node.domain not in ("", "ai.onnx", NEST_DOMAIN) or node.opaque:
+        if node.op in _REPEATING and not node.domain:
+            return f"{node.op} repeats operators step by step, which the VTA does not"
         return f"{node.op} is not an operator of the VTA"
     for rule in _PRODUCT if is_product(graph, node) else rules:
         seen = rule(graph, node)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.float_model import stacked
 from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.for_target import fitted
 from compiler_core.compile.sources import QuantizedModel, first_run
 from compiler_core.compile.unit_layers import cut_tasks, model_layers, tuned_slicings
 from compiler_core.configuration.configuration import (
@@ -65,6 +66,7 @@ class Bench(ExaminedModel):
     def __init__(self, subjects: Subjects) -> None:
         super().__init__(subjects)
         self.target: Target = load_target(subjects.target)
+        self.model = fitted(self.model, self.target)
         self._quantized: dict[str, QuantizedModel] = {}
 
     def quantized(self, decisions: Mapping[str, Any]) -> QuantizedModel:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from compiler_core.accuracy.samples import Arrays
 from compiler_core.clock.choices import RuntimeChoices
 from compiler_core.clock.machine import ClockMachine, this_machine
+from compiler_core.compile.for_target import fitted
 from compiler_core.compile.open_shapes import load_with_samples
 from compiler_core.compile.sources import FloatModel, read_samples
 from compiler_core.configuration.launches import APART, MERGED
@@ -92,6 +93,7 @@ def survey_ground(
     if is_bundle_target(settings.target):
         return survey_sources(settings, model, study, rehearsed=rehearsed)
     target = load_target(settings.target)
+    model = fitted(model, target)
     settings, told = examined(settings, model)
     default, warnings = _default_scheme(settings, model, target, study, rehearsed=rehearsed)
     formats, runtime = None, None

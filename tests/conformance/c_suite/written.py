@@ -17,10 +17,10 @@ from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.spelled.for_sources import graph_for_sources
 from compiler_core.units.cpu.c.bundles.bundle import expected
 from compiler_core.units.cpu.c.convert.convert import require_kernels, to_network
 from compiler_core.units.cpu.c.convert.options import Options
-from nest_tune.bundling import graph_for_sources
 from tests.conformance.onnx_suite.cases import Case
 
 _MOST = 1e29

@@ -11,7 +11,7 @@ from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.passes.double_precision import DoublesToFloat, has_doubles
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
-from nest_tune.bundling import graph_for_sources
+from compiler_core.graph.spelled.for_sources import graph_for_sources
 
 
 def doubles(*, inner: bool) -> Graph:

@@ -19,6 +19,7 @@ import onnx
 from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.passes.simplify import simplify
+from compiler_core.graph.spelled.for_sources import graph_for_sources
 from compiler_core.quantize.borders import from_nchw, to_nchw
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
@@ -75,7 +76,7 @@ class Stages:
         for name in step.inputs:
             self._real(name)
         proto = onnx.load_model_from_string(step.model)
-        graph = simplify(import_model(proto))
+        graph = graph_for_sources(simplify(import_model(proto)))
         options = Options(precision="float32", float_ports=True, channels_last=False)
         network = to_network(graph, {}, options)
         order = {name: position for position, name in enumerate(network.tensors)}
