@@ -13,7 +13,7 @@ import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
 from nest_tune.records.claims import Claims
-from nest_tune.study.store.stored_document import damaged, read_json
+from nest_tune.study.store.stored_document import damaged_part, read_json
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.study.store.study_rows import StudyRows
 from nest_tune.study.store.tables import RESULTS, TASKS, digest_of
@@ -51,7 +51,7 @@ class ResultRows(StudyRows):
         for row in self._rows(sql.select(TASKS).where(TASKS.c.study == study.key)):
             where = f"study {study.name!r}: a tuned task"
             if row.digest != digest_of(row.task, row.document):
-                raise damaged(where)
+                raise damaged_part(where, study.name)
             found[row.task] = read_json(row.document, where)
         return found
 

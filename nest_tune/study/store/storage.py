@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import sqlalchemy as sql
 
+from compiler_core.errors import InputError
 from compiler_core.accuracy.metric import shown_name
 from nest_tune.study.domain import Domain
 from nest_tune.study.request.goals import Limit, scale_of
@@ -27,7 +28,7 @@ from nest_tune.study.store.optuna_side import (
     UnknownTrialError,
 )
 from nest_tune.study.store.replacing import ReplacingRows
-from nest_tune.study.store.stored_document import check_point
+from nest_tune.study.store.stored_document import check_point, damaged_part
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.study.store.study_rows import study_key
 from nest_tune.study.store.trial_document import (
@@ -165,8 +166,11 @@ class StudyStorage(ReplacingRows):
         where = f"study {study.name!r}: a stored {what}"
         found = {}
         for document in self.run(lambda c: find(c, study_key(study))):
-            value = read(document, where)
-            check_point(value.point, study.document, where)
+            try:
+                value = read(document, where)
+                check_point(value.point, study.document, where)
+            except InputError as error:
+                raise damaged_part(where, study.name) from error
             found[value.number] = value
         return tuple(found[number] for number in sorted(found))
 

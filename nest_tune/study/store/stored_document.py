@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler_core.errors import InputError
 from nest_tune.records.storage_url import StorageUrl
+from nest_tune.study_command import study_command
 
 
 def read_json(text: str, where: str) -> Any:
@@ -66,6 +67,17 @@ def damaged(where: str) -> InputError:
         f"{where} is damaged in the storage",
         hint="restore the database from a copy, or delete the study: nest-tune study delete NAME",
     )
+
+
+def damaged_part(where: str, name: str) -> InputError:
+    """The error for what a study can let go of and make again: a trial, a tuned task.
+
+    Args:
+        where: For the message.
+        name: Of the study.
+    """
+    hint = f"{study_command('verify', name, '--repair')} lets go of it, and a resume makes it again"
+    return InputError(f"{where} is damaged in the storage", hint=hint)
 
 
 def _is_settings(value: Any) -> bool:

@@ -86,8 +86,9 @@ def test_a_damaged_trial_is_named_and_runs_again(path: Path, nest_tune: Run) -> 
     assert "--repair" in err
     storage = StudyStorage(url_of(path))
     assert len(storage.trials(storage.find("first"))) == 3
-    with pytest.raises(InputError, match="study 'second': a stored trial is damaged"):
+    with pytest.raises(InputError, match="study 'second': a stored trial is damaged") as caught:
         storage.trials(storage.find("second"))
+    assert "nest-tune study verify second --repair" in (caught.value.hint or "")
     storage.close()
     code, out, _ = nest_tune("study", "verify", "second", "--repair", "--storage", url_of(path))
     assert code == 0
