@@ -52,6 +52,9 @@ _KINDS: dict[type, str] = {
     str: "a text",
 }
 
+_AS_THEY_ARE = frozenset({bool, int, str})
+"""Types of which every value is right."""
+
 _SCALARS = frozenset({bool, int, float, str, type(None)})
 
 
@@ -96,6 +99,8 @@ def from_plain(kind: type[T], value: Any, where: str) -> T:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
+    if type(value) is kind and kind in _AS_THEY_ARE:  # most of what documents hold
+        return value
     origin = get_origin(kind)
     if origin is Annotated:
         kind, *notes = get_args(kind)
@@ -121,24 +126,29 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+def _members(kind: type) -> dict[str, tuple[Any, bool]]:
+    """What a dataclass holds, by name: its type, and whether it has to be there."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        field.name: (
+            hints[field.name],
+            field.default is MISSING and field.default_factory is MISSING,
+        )
+        for field in fields(kind)
+    }
 
 
 def _dataclass(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise InputError(f"{where}: {_shown(value)}; a table of keys is needed")
-    hints = _hints(kind)
-    known = fields(kind)
-    refuse_unknown(value, [field.name for field in known], where)
+    known = _members(kind)
+    refuse_unknown(value, list(known), where)
     result = {}
-    for field in known:
-        if field.name in value:
-            result[field.name] = _read(
-                hints[field.name], value[field.name], f"{where}.{field.name}"
-            )
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise InputError(f"{where}: key {field.name!r} is missing")
+    for name, (hint, is_needed) in known.items():
+        if name in value:
+            result[name] = _read(hint, value[name], f"{where}.{name}")
+        elif is_needed:
+            raise InputError(f"{where}: key {name!r} is missing")
     try:
         return kind(**result)
     except InputError as error:  # what the values mean together is for their class to say

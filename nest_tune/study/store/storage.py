@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import sqlalchemy as sql
 
-from compiler_core.errors import InputError
 from compiler_core.accuracy.metric import shown_name
+from compiler_core.errors import InputError
 from nest_tune.study.domain import Domain
 from nest_tune.study.request.goals import Limit, scale_of
 from nest_tune.study.request.settings import StudySettings, read_settings_document
