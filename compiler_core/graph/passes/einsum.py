@@ -7,7 +7,8 @@
 | one operand and the result | free: rows of the first, columns of the second |
 
 Where nothing is summed, activations are multiplied element by element. With constant weights, what
-is shared (experts, heads, bands) becomes a dense layer each.
+is shared (experts, heads, bands) becomes a dense layer each. So does a MatMul by a constant stack,
+on whichever side it stands (queries that are learned, positions that each head sees its own way).
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ import numpy.typing as npt
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
 
-_LEAST_OPSET = 13
-"""Unsqueeze takes its axes as an input from then on."""
+_LEAST_OPSET = 7
+"""Mul takes operands of different shapes from then on."""
 _MOST_LAYERS = 64
+_AXES = "abcdefgh"
 
 
 @dataclass(frozen=True)
 class EinsumProducts:
-    """Unify Einsum of two operands, and MatMul by a constant stack of matrices, with MatMul."""
+    """Unify Einsum of two operands, and MatMul by a constant stack of matrices or by a constant
+    from the left, with MatMul by a matrix."""
 
     name: ClassVar[str] = "einsum-products"
 
@@ -50,14 +53,10 @@ def _terms(rewriter: Rewriter, node: Node) -> tuple[str, str, str] | None:
     shapes = [rewriter.shape(name) for name in (*node.inputs, node.output)]
     if len(shapes) != 3 or rewriter.dtype(node.output) not in FLOATS:
         return None
-    left, right, result = (shape or () for shape in shapes)
     if None in shapes:
         return None
-    if is_op(node, "MatMul") and len(right) == 3 <= len(left) and left[-3] == right[0]:
-        if rewriter.constant(node, 1) is None:
-            return None
-        rows = "abcdefgh"[: len(left) - 3]
-        return (f"{rows}xyz", "xzw", f"{rows}xyw") if len(rows) == len(left) - 3 else None
+    if is_op(node, "MatMul"):
+        return _product_terms(rewriter, node)
     if not is_op(node, "Einsum"):
         return None
     text = node.text("equation", "").replace(" ", "")
@@ -66,6 +65,7 @@ def _terms(rewriter: Rewriter, node: Node) -> tuple[str, str, str] | None:
     terms = first, second, output
     if not arrow or not comma or not all(t.isalpha() and len({*t}) == len(t) for t in terms):
         return None
+    left, right, result = (shape or () for shape in shapes)
     lengths = [len(term) for term in terms]
     known = {*zip(first, left, strict=False), *zip(second, right, strict=False)}
     sizes = dict(known)
@@ -73,6 +73,32 @@ def _terms(rewriter: Rewriter, node: Node) -> tuple[str, str, str] | None:
         return None  # sizes of 1 that are stretched
     alone = {*first} ^ {*second}
     return terms if alone <= {*output} <= {*sizes} else None
+
+
+def _product_terms(rewriter: Rewriter, node: Node) -> tuple[str, str, str] | None:
+    """Indices of a MatMul by constant matrices, one for every value of an axis of the other operand
+    or several; without leading axes of one, which the constant loses."""
+    shapes = [rewriter.shape(name) or () for name in node.inputs]
+    constant = [rewriter.constant(node, place) is not None for place in (0, 1)]
+    if sum(constant) != 1 or min(map(len, shapes)) < 2:
+        return None
+    side = constant.index(True)
+    known, other = shapes[side], shapes[1 - side]
+    stack = known[:-2]
+    while stack[:1] == (1,):
+        stack = stack[1:]
+    rows = len(other) - 2 - len(stack)
+    if len(known) > len(other) or stack != other[rows:-2] or len(other) > len(_AXES):
+        return None
+    if len(known) == 2 and (side or len(other) == 3):
+        return None  # a dense layer, or a convolution
+    axes = _AXES[: len(other) - 2]
+    first, second = axes + "xy", axes + "yz"
+    if side:
+        second = second[rows:]
+    else:
+        first = first[rows:]
+    return first, second, axes + "xz"
 
 
 def _multiply(rewriter: Rewriter, node: Node, first: str, second: str, output: str) -> None:
@@ -207,6 +233,7 @@ class _Products:
             return
         axes = [self.second.index(i) for i in self.shared + self.summed + self.columns]
         depth = prod(self.size(i) for i in self.summed)
+        weight = weight.reshape(weight.shape[weight.ndim - len(self.second) :])
         matrices = np.ascontiguousarray(weight.transpose(axes))
         matrices = matrices.reshape(-1, depth, prod(self.size(i) for i in self.columns))
         parts = []
@@ -239,7 +266,9 @@ class _Products:
         shape = list(self.rewriter.shape(parts[0]) or ())
         shape[-1] *= len(parts)
         target = self._tensor("joined", "", shape)
-        self.nodes.append(Node(self._name("join"), "Concat", tuple(parts), (target,), {"axis": -1}))
+        self.nodes.append(
+            Node(self._name("join"), "Concat", tuple(parts), (target,), {"axis": len(shape) - 1})
+        )
         return target
 
     def _take(self, source: str, term: str, index: str, value: int) -> str:

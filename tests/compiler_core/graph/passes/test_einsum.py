@@ -114,6 +114,44 @@ def test_a_stack_of_matrices_is_a_layer_for_each():
     assert compare(model, batch=2).count("Dense") == 3
 
 
+@pytest.mark.parametrize(
+    ("constant", "other", "side"),
+    [
+        ((1, 3, 4, 5), (1, 3, 2, 4), 1),  # a position of its own for each head
+        ((3, 4, 5), (2, 3, 2, 4), 1),
+        ((1, 4, 5), (2, 3, 4), 1),
+        ((1, 3, 2, 4), (1, 3, 4, 5), 0),  # learned queries
+        ((3, 2, 4), (3, 4, 5), 0),
+        ((1, 2, 4), (1, 4, 5), 0),
+        ((2, 4), (1, 3, 4, 5), 0),  # the edges of a graph
+        ((2, 4), (4, 5), 0),
+    ],
+)
+@pytest.mark.parametrize("opset", [9, 17])
+def test_constant_matrices_on_either_side(constant, other, side, opset) -> None:
+    array = np.random.default_rng(0).standard_normal(constant).astype(np.float32)
+    weight = numpy_helper.from_array(array, "w")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, other)
+    names = ["x", "w"] if side else ["w", "x"]
+    node = helper.make_node("MatMul", names, ["z"], "product")
+    result = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", [x], [result], [weight])
+    opsets = [helper.make_opsetid("", opset)]
+    operators = compare(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    assert "MatMul" not in operators
+    assert {"Dense", "Conv"} & {*operators}
+
+
+def test_a_constant_that_is_repeated_stays() -> None:
+    array = np.ones((3, 4, 5), np.float32)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 1, 2, 4))
+    node = helper.make_node("MatMul", ["x", "w"], ["z"])
+    result = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", [x], [result], [numpy_helper.from_array(array, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert compare(model) == ["MatMul"]
+
+
 def test_experts_run_on_the_npu(tmp_path: Path) -> None:
     model = model_of("abd", "cde", "acbe", constant=1, batch="a")
     onnx.save(model, tmp_path / "m.onnx")
