@@ -27,6 +27,7 @@ from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.copies import with_copies
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.kept_scales import kept_exponents
 from compiler_core.quantize.profile import Profile, profile_model
@@ -109,7 +110,8 @@ def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) 
                     "booleans, integers, floats, text, and sequences and optionals of them",
                     hint="leave that part of the model to the application",
                 )
-    return FloatModel(_model_name(path, graph), graph_digest(graph), simplify(graph))
+    simple = with_copies(simplify(graph))
+    return FloatModel(_model_name(path, graph), graph_digest(graph), simple)
 
 
 def _model_name(path: Path, graph: Graph) -> str:

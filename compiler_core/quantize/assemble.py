@@ -24,7 +24,15 @@ from compiler_core.quantize.unit_arithmetics import (
 from compiler_core.units.names import CPU
 from compiler_core.units.numbers import numbers_of
 
-__all__ = ["CPU", "assemble", "moved_views", "roomy_units", "usual_shapes", "without_room"]
+__all__ = [
+    "CPU",
+    "assemble",
+    "misplaced",
+    "moved_views",
+    "roomy_units",
+    "usual_shapes",
+    "without_room",
+]
 
 
 def assemble(
@@ -111,6 +119,18 @@ def moved_views(graph: Graph, arithmetic: Computing) -> Mapping[str, str]:
         builder = _settled(graph, {}, units, chosen)
         found = graph.derived[key] = {**builder.moved, **builder.misfits}
     return found
+
+
+def misplaced(graph: Graph) -> Mapping[str, str]:
+    """What operators read in another order than they need where everything that can runs on an NPU
+    of the usual kind, by name of the operator.
+
+    Args:
+        graph: Simplified.
+    """
+    units = unit_arithmetics(None).general
+    chosen = {n.name: next(iter(units.able(graph, n)), None) for n in graph.nodes}
+    return _settled(graph, {}, units, chosen).misplaced
 
 
 def usual_shapes(graph: Graph, arithmetic: Computing | None = None) -> Mapping[str, Shape]:

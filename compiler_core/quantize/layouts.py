@@ -32,6 +32,18 @@ class MisfitError(Exception):
     """The node cannot run beside its neighbours; the argument says why. Never leaves assembling."""
 
 
+class MisplacedError(MisfitError):
+    """What the node reads lies in another order than it needs.
+
+    Args:
+        tensor: What it reads.
+    """
+
+    def __init__(self, tensor: str) -> None:
+        super().__init__(f"'{tensor}' lies in memory in another order than its channels first")
+        self.tensor = tensor
+
+
 class NoRoomError(MisfitError):
     """No schedule of the node fits the buffers."""
 
@@ -154,11 +166,11 @@ class Layouts:
         """Lays a view of what lies in another order out anew: the CPU has to move it there.
 
         Raises:
-            MisfitError: It is no view.
+            MisplacedError: It is no view.
         """
-        why = f"'{tensor}' lies in memory in another order than its channels first"
+        why = MisplacedError(tensor)
         if tensor not in self.views:
-            raise MisfitError(why)
+            raise why
         self.moving[self.views[tensor].name] = f"{why}, as its reader needs it: it is moved."
         self.placements[tensor] = Placement(tensor, chw, index)
         self.entered.add(tensor)
@@ -178,7 +190,7 @@ class Layouts:
         if found.index is not None or found.chw != chw:
             if moved:
                 return self.moved(tensor, chw, None)
-            raise MisfitError(f"'{tensor}' lies in memory in another order than its channels first")
+            raise MisplacedError(tensor)
         return found
 
     def channels(self, tensor: str, *, moved: bool = False) -> tuple[Placement, Index | None]:

@@ -10,7 +10,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.arithmetic import OperatorWindow, usual_arithmetic
 from compiler_core.quantize.layout import Chw, Index, Placement
-from compiler_core.quantize.layouts import Layouts, MisfitError, NoRoomError
+from compiler_core.quantize.layouts import Layouts, MisfitError, MisplacedError, NoRoomError
 from compiler_core.quantize.skeleton import (
     ConcatStep,
     ConvKind,
@@ -44,6 +44,7 @@ class StepBuilder:
         concatenated: Tensors that lie in a concatenation already, by unit.
         without_room: Nodes that no schedule of their unit fits, and why.
         moved: Views that the CPU executes, and why.
+        misplaced: What nodes read that lies in another order than they need, by name of the node.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class StepBuilder:
         self.unit, self._arithmetic = next(iter(units.units), ("", usual_arithmetic()))
         self.without_room: dict[str, str] = {}
         self.moved: dict[str, str] = {}
+        self.misplaced: dict[str, str] = {}
         self.layouts = Layouts(graph, usual)
         self.steps: list[Step] = []
         self._cpu: list[Node] = []
@@ -123,6 +125,8 @@ class StepBuilder:
             self.without_room[node.name] = str(misfit)
             self._leave(node, str(misfit))
         except MisfitError as misfit:
+            if isinstance(misfit, MisplacedError):
+                self.misplaced[node.name] = misfit.tensor
             self._leave(node, str(misfit))
 
     @property
