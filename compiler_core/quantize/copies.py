@@ -43,7 +43,8 @@ def with_copies(graph: Graph) -> Graph:
 
 def _copy(rewriter: Rewriter, node: Node, tensor: str) -> str:
     """Lets the node read a copy, whose name is returned."""
-    name = rewriter.add_tensor(f"{tensor}/copy", rewriter.types[tensor].shape or (), tensor)
+    shape = tuple(size or 1 for size in rewriter.types[tensor].shape or ())
+    name = rewriter.add_tensor(f"{tensor}/copy", shape, tensor)
     if tensor in rewriter.kept:
         rewriter.kept[name] = rewriter.kept[tensor]
     copy = Node(rewriter.fresh_node(f"{node.name}/copy"), "Identity", (tensor,), (name,), {})

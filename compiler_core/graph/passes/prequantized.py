@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.passes.dynamic_sources import dynamic_source
 from compiler_core.graph.passes.meant_clamps import (
     clamp_node,
     has_uneven_ranges,
@@ -364,10 +365,11 @@ def _weight_axis(rewriter: Rewriter, op: str, node: Node, weight: str) -> int:
 def _from_dynamic(rewriter: Rewriter, node: Node) -> None:
     """``Cast(MatMulInteger(DynamicQuantizeLinear(x), w)) * scales`` is ``MatMul(x, w * scale)``; a
     bias that is rounded and added to the integers of a convolution is its bias."""
-    source = rewriter.producer(node.inputs[0])
     weight = rewriter.constant(node, 1)
-    if not is_op(source, "DynamicQuantizeLinear") or source is None or weight is None:
+    found = None if weight is None else dynamic_source(rewriter, node.inputs[0])
+    if found is None or weight is None:
         return
+    source, data, moves = found
     bias = rounded_bias(rewriter, node.output) if node.op == "ConvInteger" else None
     cast = _only_reader(rewriter, bias.add.output if bias else node.output, "Cast")
     product = None if cast is None else _only_reader(rewriter, cast.output, "Mul")
@@ -394,13 +396,13 @@ def _from_dynamic(rewriter: Rewriter, node: Node) -> None:
     real = ((weight.astype(np.float64) - columns[1]) * columns[0]).astype(np.float32)
     name = rewriter.add_constant(f"{node.inputs[1]}/real", real)
     op = "Conv" if node.op == "ConvInteger" else "MatMul"
-    inputs: tuple[str, ...] = (source.inputs[0], name)
+    inputs: tuple[str, ...] = (data, name)
     if bias is not None:
         inputs += (rewriter.add_constant(f"{node.name}/bias", bias.real.astype(np.float32)),)
     made = replace(node, op=op, inputs=inputs, outputs=product.outputs)
     for old in (product, cast) if bias is None else (product, cast, bias.add):
         rewriter.remove(old)
-    rewriter.replace(node, made)
+    rewriter.replace(node, *moves, made)
 
 
 def _only_reader(rewriter: Rewriter, tensor: str, op: str) -> Node | None:

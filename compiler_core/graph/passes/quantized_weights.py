@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, TensorType
-from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
+from compiler_core.graph.passes.dynamic_sources import dynamic_source
+from compiler_core.graph.passes.rewriter import FLOATS, Rewriter
 
 _MICROSOFT = "com.microsoft"
 _Array = npt.NDArray[Any]
@@ -142,10 +143,13 @@ def _real_source(rewriter: Rewriter, node: Node, scale: int, zero: int) -> str:
     """The real numbers that the integers at the first input stand for; nothing where they are not
     quantized as the node takes them."""
     names = [*node.inputs, *[""] * 9]
-    source = rewriter.producer(names[0])
-    if is_op(source, "DynamicQuantizeLinear") and source is not None:
-        given = (names[scale], names[zero])
-        return source.inputs[0] if given == source.outputs[1:3] else ""
+    found = dynamic_source(rewriter, names[0])
+    if found is not None:
+        source, moved, moves = found
+        if (names[scale], names[zero]) != source.outputs[1:3]:
+            return ""
+        rewriter.replace(node, *moves, node)
+        return moved
     step = rewriter.constants.get(names[scale])
     if step is None or step.size != 1 or step.dtype.name not in FLOATS:
         return ""

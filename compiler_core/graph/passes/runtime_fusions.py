@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.fused_node import Fused
+from compiler_core.graph.passes.narrow_weights import by_narrow_weights
 from compiler_core.graph.passes.rewriter import FLOATS, Rewriter
 from compiler_core.graph.passes.runtime_attention import (
     attention,
@@ -40,14 +41,16 @@ _KINDS: dict[str, tuple[Any, Any]] = {
     **dict.fromkeys(("axis", "stash_type", "num_heads", "unidirectional"), (int, None)),
     **dict.fromkeys(("do_rotary", "past_present_share_buffer", "mask_index_type"), (int, None)),
     "qkv_hidden_sizes": (tuple, int),
+    **dict.fromkeys(("K", "N", "bits", "block_size", "accuracy_level"), (int, None)),
+    "weight_prepacked": (int, None),
 }
 """Types of attributes, and of what is in them."""
 
 
 @dataclass(frozen=True)
 class RuntimeFusions:
-    """Write fused layers, kinds of Gelu, normalizations, embeddings and attention as what they were
-    fused from, once the type of their input is known."""
+    """Write fused layers, kinds of Gelu, normalizations, embeddings, attention and products by
+    narrow weights as what they were fused from, once the type of their input is known."""
 
     name: ClassVar[str] = "runtime-fusions"
 
@@ -77,6 +80,8 @@ def _activated(s: Fused, source: str, parameters: tuple[float, ...]) -> bool:
         s.add(kind, source, alpha=parameters[0] if parameters else 0.01)
     elif kind == "HardSigmoid" and len(parameters) > 1:
         s.add(kind, source, alpha=parameters[0], beta=parameters[1])
+    elif kind == "HardSwish":
+        s.add("Mul", source, s.add("HardSigmoid", source, alpha=1 / 6, beta=0.5))
     elif kind == "Clip" and len(parameters) > 1:
         s.add(kind, source, s.number(parameters[0]), s.number(parameters[1]))
     elif kind:
@@ -102,26 +107,36 @@ def _dense(s: Fused) -> bool:
 
 
 def _product(s: Fused) -> bool:
-    attributes = s.node.attributes
-    if attributes.get("transBatchA") or attributes.get("transBatchB"):
-        return False
-    sides = []
-    for name, key in zip(s.node.inputs, ("transA", "transB"), strict=True):
-        known = s.work.types.get(name)
-        if attributes.get(key):
-            if known is None or known.shape is None:
-                return False
-            rank = len(known.shape)
-            if rank > 1:  # a vector has nothing to transpose
-                order = (*range(rank - 2), rank - 1, rank - 2)
-                sides.append(s.add("Transpose", name, perm=order))
-                continue
-        sides.append(name)
+    attributes, sides = s.node.attributes, []
+    for position, side in enumerate("AB"):
+        order = _turned(s, position, side)
+        if order is None:
+            return False
+        name = s.given(position)
+        plain = order == tuple(range(len(order)))
+        sides.append(name if plain else s.add("Transpose", name, perm=order))
     result = s.add("MatMul", *sides)
     factor = float(attributes.get("alpha", 1.0))
     if factor != 1:
         s.add("Mul", result, s.number(factor))
     return True
+
+
+def _turned(s: Fused, position: int, side: str) -> tuple[int, ...] | None:
+    """The axes of an operand as a MatMul takes them: its first is behind the others but the last
+    where ``transBatch`` says so; ``None`` where there may be more than are known."""
+    attributes, known = s.node.attributes, s.work.types.get(s.given(position))
+    turned, late = attributes.get(f"trans{side}"), attributes.get(f"transBatch{side}")
+    if not turned and not late:
+        return ()
+    if known is None or known.shape is None or (late and len(known.shape) < 3):
+        return None
+    order = list(range(len(known.shape)))
+    if late:
+        order = [*order[1:-1], 0, order[-1]]
+    if turned and len(order) > 1:  # a vector has nothing to transpose
+        order[-2:] = reversed(order[-2:])
+    return tuple(order)
 
 
 def _gelu(s: Fused) -> bool:
@@ -183,6 +198,7 @@ class _Way:
 _WAYS = {
     "Attention": _Way(attention, 2, 7),
     "EmbedLayerNormalization": _Way(embedding, 7, 9, typed_by=2, optional=(1, 4)),
+    "MatMulNBits": _Way(by_narrow_weights, 3, 6),
     "MultiHeadAttention": _Way(many_heads, 3, 10),
     "SimplifiedLayerNormalization": _Way(root_mean_square, 2, 2),
     "SkipSimplifiedLayerNormalization": _Way(skipped_root_mean_square, 3, 4),

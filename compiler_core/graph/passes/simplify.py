@@ -9,6 +9,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.activation_fusion import ActivationFusion
 from compiler_core.graph.passes.array_features import ArrayFeatures
 from compiler_core.graph.passes.batch_norm import BatchNormFolding, BatchNormToConv
+from compiler_core.graph.passes.blocked_channels import BlockedChannels
 from compiler_core.graph.passes.casts_by_example import CastsByExample
 from compiler_core.graph.passes.channel_affine import ChannelAffineFolding
 from compiler_core.graph.passes.common_subexpressions import CommonSubexpressions
@@ -51,6 +52,7 @@ FOLDING: tuple[GraphPass, ...] = (
     IntegerOperators(),
     QuantizationRemoval(),
     QuantizedWeights(),
+    BlockedChannels(),
     RuntimeFusions(),
     WrittenFunctions(frozenset(("Attention",))),
     ArrayFeatures(),

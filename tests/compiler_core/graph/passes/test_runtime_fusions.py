@@ -43,6 +43,9 @@ _CONV = "com.microsoft.FusedConv <pads = [1, 1, 1, 1], activation ="
         (f'{_CONV} "HardSigmoid", activation_params = [0.3, 0.4]> (x, w, b)', "wb"),
         ("com.microsoft.FusedMatMul <alpha = 0.25, transA = 1> (x, x)", ""),
         ("com.microsoft.FusedMatMul <transB = 1> (x, m)", "m"),
+        ("com.microsoft.FusedMatMul <transBatchA = 1, transBatchB = 1, transB = 1> (x, x)", ""),
+        ("com.microsoft.FusedMatMul <transBatchB = 1, transA = 1> (t, x)", "t"),
+        (f'{_CONV} "HardSwish"> (x, w, b)', "wb"),
         ("com.microsoft.Gelu (x)", ""),
         ("com.microsoft.BiasGelu (x, g)", "g"),
         ("com.microsoft.FastGelu (x, g)", "g"),
@@ -52,6 +55,7 @@ _CONV = "com.microsoft.FusedConv <pads = [1, 1, 1, 1], activation ="
 )
 def test_the_same_numbers(tmp_path, text: str, weights: str) -> None:
     arrays = {"w": _draw(4, 4, 3, 3), "b": _draw(4), "m": _draw(1, 4, 6, 6), "g": _draw(6)}
+    arrays["t"] = _draw(4, 6, 1, 6)
     path = _saved(
         tmp_path / "fused.onnx",
         f"(float[1,4,6,6] x) => (float[1,4,6,6] y) {{ a = {text} y = Relu (a) }}",
@@ -210,3 +214,32 @@ def test_a_transformer_that_the_runtime_fused_runs_on_the_npu(tmp_path, masked, 
     )
     assert made.macs_share_npu > 0.9
     assert not made.unpriced
+
+
+@pytest.mark.parametrize(
+    ("bits", "terms", "columns", "size", "zero"),
+    [(4, 64, 24, 32, ""), (4, 70, 24, 16, "packed"), (4, 64, 10, 16, "real"), (8, 64, 24, 32, ""),
+     (8, 64, 24, 32, "packed"), (2, 64, 24, 32, ""), (2, 96, 8, 32, "packed")],
+)  # fmt: skip
+def test_weights_of_few_bits(tmp_path, bits, terms, columns, size, zero) -> None:
+    blocks, random = -(-terms // size), np.random.default_rng(0)
+    weights = {
+        "w": random.integers(0, 256, (columns, blocks, size * bits // 8)).astype(np.uint8),
+        "s": random.uniform(0.01, 0.1, columns * blocks).astype(np.float32),
+    }
+    if zero == "packed":
+        length = columns * -(-blocks * bits // 8)
+        weights["z"] = random.integers(0, 256, length).astype(np.uint8)
+    elif zero:
+        weights["z"] = random.uniform(0, 15, columns * blocks).astype(np.float32)
+    path = _saved(
+        tmp_path / "narrow.onnx",
+        f"""(float[1,3,{terms}] x) => (float[1,3,{columns}] y) {{
+            a = com.microsoft.MatMulNBits <K = {terms}, N = {columns}, bits = {bits},
+                block_size = {size}> (x, w, s{", z" if zero else ""})
+            y = Relu (a)
+        }}""",
+        **weights,
+    )
+    _check(path, {"x": _draw(1, 3, terms)})
+    assert [node.op for node in load_model(path).graph.nodes] == ["Dense"]
