@@ -104,7 +104,7 @@ def check_samples(graph: Graph, samples: Samples) -> int:
         counts.add(runs * batch if not rest else len(array) / _rows(graph, name) * batch)
     if not counts:
         return batch
-    if len(counts) != 1 or 0 in counts or any(count != int(count) for count in counts):
+    if len(counts) != 1 or 0 in counts or any(count % batch for count in counts):
         found = ", ".join(f"{count:g}" for count in sorted(counts))
         raise InputError(
             f"the inputs hold {found} samples; expected one number for all, at least 1 and a "

@@ -128,3 +128,9 @@ def test_a_wrong_shape_says_what_would_be_right(
     if found is not None:
         order = tuple(map(int, found[1].strip("()").split(",")))
         assert np.zeros(given).transpose(order).shape[1:] == shape[1:]
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(17, 3), (4, 6), (3, 2), (49, 48)])
+def test_a_part_of_a_batch_is_refused(batch: int, rows: int) -> None:
+    with pytest.raises(InputError, match=f"multiple of the model's batch {batch}"):
+        check_samples(model({"x": (batch, 4)}), {"x": np.zeros((rows, 4), np.float32)})
