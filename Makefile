@@ -9,12 +9,15 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 DEMO_VENV := .venv
 TEST_VENV := .venv-test
 PACKAGES := nest_tune search_spaces cost_models compiler_core
-# On all cores, and one more while others wait; tests of one file share what they prepare.
+# On all cores, and one more while others wait; tests of one file share what they prepare, and files
+# come in the order in which tests/conftest.py collects them, those that take longest first.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
-PYTEST := $(TEST_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(TEST_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTEST_FLAGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start hundreds of processes: each would compile the product again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-all fuzz conformance golden lint docs bench clean lock licences sbom
 

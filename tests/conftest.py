@@ -17,7 +17,7 @@ from types import ModuleType
 import pytest
 from hypothesis import settings
 
-from tests.slow_cases import LIST, find_slow, slow_lines
+from tests.slow_cases import LIST, LONGEST_FILES, find_slow, slow_lines
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has its background jobs ignore interrupts, and their children inherit that; tests send
@@ -44,12 +44,15 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks cases that ``make test`` leaves out; a line that names no test is an error."""
+    """Marks cases that ``make test`` leaves out, where a line that names no test is an error, and
+    begins with the files that take longest: nobody waits for one of them in the end."""
     found, stale = find_slow(slow_lines(LIST.read_text()), items)
     if stale and not any("::" in argument for argument in config.args):
         raise pytest.UsageError(f"{LIST.name}: no test is named {stale[0]}")
     for item in found:
         item.add_marker(pytest.mark.slow)
+    places = {file: place for place, file in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 @pytest.fixture(scope="session")

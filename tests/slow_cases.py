@@ -13,6 +13,23 @@ from typing import Protocol, TypeVar
 
 LIST = Path(__file__).with_suffix(".txt")
 
+LONGEST_FILES = (
+    "tests/e2e/test_study.py",
+    "tests/nest_tune/study/running/test_engine.py",
+    "tests/nest_tune/cli/test_cli.py",
+    "tests/compiler_core/units/cpu/c/test_operators.py",
+    "tests/compiler_core/units/cpu/c/test_schedules.py",
+    "tests/e2e/test_toy_unit.py",
+    "tests/compiler_core/units/cpu/c/test_cores.py",
+    "tests/nest_tune/study/store/test_replacing.py",
+    "tests/nest_tune/records/test_sharing.py",
+    "tests/nest_tune/runners/test_ray.py",
+    "tests/fuzz/test_sample.py",
+    "tests/nest_tune/test_examples.py",
+    "tests/nest_tune/api/test_study_api.py",
+)
+"""Files of which a worker has for minutes, the longest first."""
+
 
 class Case(Protocol):
     """What is asked of a collected test."""

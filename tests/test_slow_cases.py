@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.slow_cases import LIST, find_slow, slow_lines
+from tests.slow_cases import LIST, LONGEST_FILES, find_slow, slow_lines
 
 
 @dataclass(frozen=True)
@@ -28,3 +28,8 @@ def test_lines_of_the_list_differ_and_their_files_exist() -> None:
     assert len(set(lines)) == len(lines) > 0
     root = LIST.parent.parent
     assert all((root / line.partition("::")[0]).is_file() for line in lines)
+
+
+def test_files_that_come_first_are_there() -> None:
+    root = LIST.parent.parent
+    assert [file for file in LONGEST_FILES if not (root / file).is_file()] == []
