@@ -92,6 +92,9 @@ def _input(node: Node, place: int) -> str:
 class _Projection:
     """Writes what stands in the place of one node.
 
+    Two directions recur side by side, in one Scan whose states are as the node has them; a single
+    one has states of two axes, without that of the directions.
+
     Args:
         known: The graph.
         node: That can be.
@@ -100,87 +103,104 @@ class _Projection:
     def __init__(self, known: Rewriter, node: Node) -> None:
         self._known, self._node = known, node
         self._nodes: list[Node] = []
+        self._ways = _WAYS[node.text("direction", "forward")]
         self._steps, self._rows, _ = known.shape(node.inputs[0]) or (0, 0, 0)
         self._size = int(known.constants[node.inputs[2]].shape[2])
+        self._late = node.op == "GRU" and bool(node.attributes.get("linear_before_reset", 0))
+        both = len(self._ways) > 1
+        row = (self._rows, self._size)
+        self._state: tuple[int, ...] = (2, *row) if both else row
+        self._part: tuple[int, ...] = (1, *row) if both else row
 
     def write(self) -> None:
         """Puts it there."""
-        node, ways = self._node, _WAYS[self._node.text("direction", "forward")]
-        found = [self._direction(number, bool(way)) for number, way in enumerate(ways)]
-        row = (self._rows, self._size)
-        wanted = ((1, (self._steps, 1, *row)), (0, (1, *row)), (0, (1, *row)))
-        for output, (axis, shape), parts in zip(
-            node.outputs, wanted, zip(*found, strict=True), strict=False
-        ):
-            if output:
-                self._join(parts, output, axis, shape)
-        self._known.replace(node, *self._nodes)
-
-    def _direction(self, number: int, backward: bool) -> tuple[str, str, str]:
-        """Results of all steps, the last state and the last cell (empty without one)."""
-        node, known = self._node, self._known
-        weight, recurrent = (known.constants[name][number] for name in node.inputs[1:3])
-        own = others = np.zeros(len(weight), np.float32)
-        if _input(node, _BIAS):
-            own, others = np.split(known.constants[node.inputs[_BIAS]][number], 2)
-        late = node.op == "GRU" and bool(node.attributes.get("linear_before_reset", 0))
-        kept = np.where((np.arange(len(weight)) >= 2 * self._size) & late, others, 0)
-        wide = (self._steps, self._rows, len(weight))
-        product = self._add(
-            "MatMul", (node.inputs[0], self._constant("weight", weight.T)), wide, "product"
-        )
-        bias = self._constant("bias", (own + others - kept).astype(np.float32))
-        gates = self._add("Add", (product, bias), wide, "gates")
-        step = step_of(node.op, late=late)
-        weights = {"recurrent": recurrent.T}
-        if late:
-            weights["late"] = kept.astype(np.float32)
-        elif node.op == "GRU":
-            parts = np.split(recurrent.T, [2 * self._size], axis=1)
-            weights = dict(zip(("doors", "fresh"), parts, strict=True))
-        inner = {what: self._constant(what, array) for what, array in weights.items()}
-        firsts = [self._first(place, number) for place in (_STATE, _CELL)[: len(step.states)]]
-        row = (self._rows, self._size)
-        names = [known.add_tensor(f"{node.name}/state", row, node.inputs[0]) for _ in firsts]
-        whole = known.add_tensor(f"{node.name}/states", (self._steps, *row), node.inputs[0])
-        attributes: dict[str, Any] = {"num_scan_inputs": 1}
-        if backward:
-            attributes |= {"scan_input_directions": (1,), "scan_output_directions": (1,)}
-        body = step.body(inner, row, wide[2], dtype_number("float32"))
+        node, known, step = self._node, self._known, step_of(self._node.op, late=self._late)
+        gates = [self._gates(direction) for direction in range(len(self._ways))]
+        firsts = [self._first(place) for place in (_STATE, _CELL)[: len(step.states)]]
+        like = node.inputs[0]
+        lasts = [known.add_tensor(f"{node.name}/state", self._state, like) for _ in firsts]
+        shape = (self._steps, *self._part)
+        wholes = [known.add_tensor(f"{node.name}/states", shape, like) for _ in gates]
+        attributes: dict[str, Any] = {"num_scan_inputs": len(gates)}
+        if any(self._ways):
+            attributes |= dict.fromkeys(
+                ("scan_input_directions", "scan_output_directions"), self._ways
+            )
+        width = known.constants[node.inputs[1]].shape[1]
+        body = step.body(self._weights(), self._state, width, dtype_number("float32"))
         self._nodes.append(
             Node(
-                known.fresh_node(node.name if not number else f"{node.name}/reverse"),
+                known.fresh_node(node.name),
                 "Scan",
-                (*firsts, gates),
-                (*names, whole),
+                (*firsts, *gates),
+                (*lasts, *wholes),
                 attributes,
                 opaque=(
                     onnx.helper.make_attribute("body", body).SerializeToString(deterministic=True),
                 ),
             )
         )
-        return whole, names[0], names[-1] if len(names) > 1 else ""
+        directions = len(self._ways)
+        row = (directions, self._rows, self._size)
+        if node.outputs[0]:
+            if directions > 1:
+                whole = (self._steps, *row)
+                self._add("Concat", tuple(wholes), whole, "", output=node.outputs[0], axis=1)
+            else:
+                self._view(wholes[0], (self._steps, *row), node.outputs[0])
+        for output, last in zip(node.outputs[1:], lasts, strict=False):
+            if output:
+                self._view(last, row, output)
+        known.replace(node, *self._nodes)
 
-    def _first(self, place: int, number: int) -> str:
-        """What a state is before the first step."""
-        name, row = _input(self._node, place), (self._rows, self._size)
-        value = self._known.constants.get(name)
-        if not name or value is not None:
-            return self._constant(
-                "state", np.zeros(row, np.float32) if value is None else value[number]
-            )
-        which = self._constant("direction", np.array(number, np.int64))
-        return self._add("Gather", (name, which), row, "state", axis=0)
+    def _gates(self, direction: int) -> str:
+        """What the inputs of all steps give the gates of a direction."""
+        node = self._node
+        weight = self._known.constants[node.inputs[1]][direction]
+        own, others, kept = self._biases(direction)
+        shape = (self._steps, self._rows, len(weight))
+        inputs = (node.inputs[0], self._constant("weight", weight.T))
+        product = self._add("MatMul", inputs, shape, "product")
+        bias = self._constant("bias", (own + others - kept).astype(np.float32))
+        gates = self._add("Add", (product, bias), shape, "gates")
+        if len(self._ways) == 1:
+            return gates
+        return self._view(gates, (self._steps, 1, *shape[1:]))
 
-    def _join(self, parts: tuple[str, ...], output: str, axis: int, shape: tuple[int, ...]) -> None:
-        """An output of the node, of what each direction gives."""
+    def _biases(self, direction: int) -> tuple[npt.NDArray[Any], ...]:
+        """Of the inputs' and of the states' products, and what of the latter stays with them."""
+        width = self._known.constants[self._node.inputs[1]].shape[1]
+        own = others = np.zeros(width, np.float32)
+        if _input(self._node, _BIAS):
+            own, others = np.split(self._known.constants[self._node.inputs[_BIAS]][direction], 2)
+        kept = np.where((np.arange(width) >= 2 * self._size) & self._late, others, 0)
+        return own, others, kept
+
+    def _weights(self) -> dict[str, str]:
+        """Constants that the body reads, as :meth:`CellStep.body` calls them."""
+        recurrent = self._known.constants[self._node.inputs[2]].transpose(0, 2, 1)
+        weights = {"recurrent": recurrent}
+        if self._late:
+            kept = [self._biases(direction)[2] for direction in range(len(self._ways))]
+            weights["late"] = np.stack(kept)[:, None].astype(np.float32)
+        elif self._node.op == "GRU":
+            parts = np.split(recurrent, [2 * self._size], axis=2)
+            weights = dict(zip(("doors", "fresh"), parts, strict=True))
+        if len(self._ways) == 1:
+            weights = {what: array[0] for what, array in weights.items()}
+        return {what: self._constant(what, array) for what, array in weights.items()}
+
+    def _first(self, place: int) -> str:
+        """What the states are before the first step."""
+        name = _input(self._node, place)
+        if not name:
+            return self._constant("state", np.zeros(self._state, np.float32))
+        return name if len(self._ways) > 1 else self._view(name, self._state)
+
+    def _view(self, tensor: str, shape: tuple[int, ...], output: str = "") -> str:
+        """The same values under another shape."""
         sizes = self._constant("shape", np.array(shape, np.int64))
-        if len(parts) == 1:
-            self._add("Reshape", (parts[0], sizes), shape, "", output=output)
-            return
-        apart = tuple(self._add("Reshape", (part, sizes), shape, "part") for part in parts)
-        whole = tuple(n * len(parts) if at == axis else n for at, n in enumerate(shape))
-        self._add("Concat", apart, whole, "", output=output, axis=axis)
+        return self._add("Reshape", (tensor, sizes), shape, "view", output=output)
 
     def _constant(self, what: str, array: npt.NDArray[Any]) -> str:
         return self._known.add_constant(f"{self._node.name}/{what}", array)
