@@ -1,4 +1,5 @@
-"""Types of what classical learners give (``ai.onnx.ml``), which shape inference leaves open.
+"""Types of what classical learners give (``ai.onnx.ml``), which shape inference leaves open; and
+of what operators of onnxruntime's own do, which onnxruntime is asked for.
 
 Trees, linear models, support vector machines and what prepares their inputs keep the rows of
 ``x[N, C]``; how many columns come out stands in their attributes.
@@ -11,6 +12,9 @@ from math import prod
 from typing import Any
 
 import onnx
+
+from compiler_core.graph.runtime_types import DOMAIN as RUNTIME
+from compiler_core.graph.runtime_types import runtime_values
 
 DOMAIN = "ai.onnx.ml"
 _FLOAT, _INT, _TEXT = (
@@ -88,31 +92,65 @@ _TYPES: Mapping[str, Callable[[Attributes, Shape], Typed]] = {
 def with_learner_types(
     model: onnx.ModelProto, infer: Callable[[onnx.ModelProto], onnx.ModelProto]
 ) -> onnx.ModelProto:
-    """What ``infer`` finds, and what follows from the results of classical learners.
+    """What ``infer`` finds, and what follows from the results of classical learners and of
+    operators of onnxruntime's own.
 
     Args:
         model: With the types of its inputs and constants.
         infer: Shape inference, which keeps what ``value_info`` says.
     """
-    known_learners = {*_TYPES, _TAKING}
-    found = infer(model)
-    learners = [n for n in model.graph.node if n.domain == DOMAIN and n.op_type in known_learners]
+    found, told = infer(model), set[str]()
+    learners = [node for node in model.graph.node if _is_asked(node)]
     while learners:
         graph = found.graph
         known = {v.name: v for v in (*_constants(found), *graph.input, *graph.value_info)}
-        fresh = [value for node in learners for value in _values(node, known)]
+        fresh = [
+            value
+            for node in learners
+            for value in (
+                _values(node, known) if node.domain == DOMAIN else _own(node, known, found)
+            )
+            if value.name not in told
+        ]
         if not fresh:
             break
         names = {value.name for value in fresh}
-        kept = [value for value in found.graph.value_info if value.name not in names]
+        kept = [  # a type without a shape would stay as it is
+            value
+            for value in found.graph.value_info
+            if value.name not in names and _is_shaped(value)
+        ]
         del found.graph.value_info[:]
         found.graph.value_info.extend([*kept, *fresh])
         for value in found.graph.output:
             if value.name in names:
                 value.CopyFrom(next(item for item in fresh if item.name == value.name))
-        learners = [node for node in learners if not names & {*node.output}]
+        told |= names
+        learners = [node for node in learners if not {*filter(None, node.output)} <= told]
         found = infer(found)
     return found
+
+
+def _is_asked(node: onnx.NodeProto) -> bool:
+    if node.domain == DOMAIN:
+        return node.op_type in _TYPES or node.op_type == _TAKING
+    return bool(node.domain == RUNTIME)
+
+
+def _is_shaped(value: onnx.ValueInfoProto) -> bool:
+    """Whether more is known of a tensor than the type of its elements."""
+    kind = value.type
+    return not kind.HasField("tensor_type") or kind.tensor_type.HasField("shape")
+
+
+def _own(
+    node: onnx.NodeProto, known: Mapping[str, onnx.ValueInfoProto], model: onnx.ModelProto
+) -> list[onnx.ValueInfoProto]:
+    """Types of what an operator of onnxruntime's own gives."""
+    names = {*node.input}
+    held = {item.name: item for item in model.graph.initializer if item.name in names}
+    opset = next((item.version for item in model.opset_import if not item.domain), 1)
+    return runtime_values(node, known, held, opset)
 
 
 def _values(

@@ -134,6 +134,15 @@ def _attention(graph: Graph, node: Node) -> int:
     return query[0] * query[-2] * key[-2] * widths
 
 
+def _grouped_attention(graph: Graph, node: Node) -> int:
+    """onnxruntime's own, whose second output are all keys: ``[batch, groups, keys, width]``."""
+    query = _shape(graph, node.inputs[0])
+    keys = _shape(graph, node.outputs[1]) if len(node.outputs) > 1 else ()
+    if len(query) != _TOGETHER or len(keys) != _APART:
+        return 0
+    return 2 * prod(query[:2]) * keys[2] * keys[3] * int(node.attributes.get("num_heads", 1))
+
+
 _WEIGHT_INPUT = {"QLinearConv": 3}
 """Where the weights are, where they are not the second input."""
 
@@ -145,6 +154,7 @@ _MACS: Mapping[str, Callable[[Graph, Node], int]] = {
     "Einsum": _einsum,
     "Scan": _scan,
     "Attention": _attention,
+    "GroupQueryAttention": _grouped_attention,
 }
 
 
