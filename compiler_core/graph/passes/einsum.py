@@ -185,16 +185,20 @@ class _Products:
         found = self.shared + self.rows + self.columns
         flat = len(self.rows) == len(self.columns) == 1
         if flat and found == self.output:
-            self.nodes.append(Node(self.node.name, "MatMul", (left, right), (self.node.output,)))
+            self._compute(self.node.name, "MatMul", left, right, self.node.output)
         else:
             sizes = [prod(map(self.size, free)) for free in (self.rows, self.columns)]
             whole = self._tensor("product", "", [*map(self.size, self.shared), *sizes])
-            self.nodes.append(Node(self.node.name, "MatMul", (left, right), (whole,)))
+            self._compute(self.node.name, "MatMul", left, right, whole)
             if not flat:
                 free = [self.size(index) for index in self.rows + self.columns]
                 whole = self._reshape(whole, [0] * len(self.shared) + free, self.shared)
             self._result(whole, found)
         self.rewriter.replace(self.node, *self.nodes)
+
+    def _compute(self, name: str, op: str, left: str, right: str, result: str) -> None:
+        """What multiplies also clamps; all that follows moves values."""
+        self.nodes.append(Node(name, op, (left, right), (result,), clip=self.node.clip))
 
     def _outer(self, right: str) -> None:
         """Every free value of one operand times every one of the other."""
@@ -207,7 +211,7 @@ class _Products:
         right = self._reshape(right, own + ones + columns, self.shared) if ones else right
         found = self.shared + self.rows + self.columns
         whole = self._tensor("product", found)
-        self.nodes.append(Node(self.node.name, "Mul", (left, right), (whole,)))
+        self._compute(self.node.name, "Mul", left, right, whole)
         self._result(whole, found)
         self.rewriter.replace(self.node, *self.nodes)
 
@@ -249,7 +253,7 @@ class _Products:
             shape = [self.size(i) for i in self.rows] + [matrices.shape[2]]
             target = self._tensor("product", "", shape)
             name = self._name("product")
-            self.nodes.append(Node(name, "MatMul", (source, matrix), (target,)))
+            self._compute(name, "MatMul", source, matrix, target)
             parts.append(target)
         joined = self._join(parts)
         found = self.rows + self.shared + self.columns

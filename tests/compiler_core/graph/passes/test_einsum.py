@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,24 @@ def test_constant_matrices_on_either_side(constant, other, side, opset) -> None:
     operators = compare(helper.make_model(graph, opset_imports=opsets, ir_version=8))
     assert "MatMul" not in operators
     assert {"Dense", "Conv"} & {*operators}
+
+
+@pytest.mark.parametrize("constant", [None, 0, 1])
+@pytest.mark.parametrize(
+    ("first", "second", "output"), [("bcd", "cde", "bce"), ("bc", "bd", "bcd"), ("bcd", "cd", "bc")]
+)
+def test_clamps_stay(first, second, output, constant) -> None:
+    model = model_of(first, second, output, constant=constant)
+    graph = import_model(model)
+    clamped = replace(graph, nodes=tuple(replace(n, clip=(0.0, 0.5)) for n in graph.nodes))
+    found = EinsumProducts().apply(clamped)
+    random = np.random.default_rng(1)
+    feed = {
+        name: random.standard_normal(graph.types[name].shape).astype(np.float32)
+        for name in graph.inputs
+    }
+    expected = np.clip(FloatSession(graph).run(feed)["z"], 0, 0.5)
+    np.testing.assert_allclose(FloatSession(found).run(feed)["z"], expected, atol=1e-4)
 
 
 def test_a_constant_that_is_repeated_stays() -> None:
