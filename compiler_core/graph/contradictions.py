@@ -21,7 +21,7 @@ from compiler_core.graph.session import FloatSession
 _WEIGHT_LIMIT = 1024
 RANK_MAX = 64
 """Axes of a tensor, as many as arrays have."""
-OF_THE_RUNTIME = frozenset(
+_OF_THE_RUNTIME = frozenset(
     (
         "Affine",
         "Crop",
@@ -34,6 +34,14 @@ OF_THE_RUNTIME = frozenset(
     )
 )
 """Operators that onnxruntime has in the standard's domain, though the standard does not."""
+_SINCE = {
+    "GroupNormalization": 21,
+    "LayerNormalization": 17,
+    "MeanVarianceNormalization": 9,
+    "ThresholdedRelu": 10,
+}
+"""Operators that it has in older operator sets, too, and the first of the standard that does (or
+has it as it is today)."""
 _UNKNOWN = "com.microsoft"
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Tile": 1}
 _AXES: dict[str, tuple[tuple[str, int], ...]] = {
@@ -74,6 +82,16 @@ _ELEMENTWISE = frozenset(
 """Operators that keep the length of vectors."""
 
 
+def is_of_the_runtime(op: str, opset: int) -> bool:
+    """Whether onnxruntime has an operator in the standard's domain, though the standard does not.
+
+    Args:
+        op: Its type.
+        opset: Of the standard that a model asks for.
+    """
+    return op in _OF_THE_RUNTIME or opset < _SINCE.get(op, 0)
+
+
 def refuse_what_no_definition_allows(model: onnx.ModelProto) -> None:
     """Refuses nodes whose inputs, attributes or types their operator's definition does not have.
 
@@ -90,8 +108,9 @@ def refuse_what_no_definition_allows(model: onnx.ModelProto) -> None:
         if not value.type.tensor_type.HasField("shape"):
             value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
             value.type.tensor_type.shape.SetInParent()
+    opset = max((item.version for item in model.opset_import if not item.domain), default=1)
     for node in model.graph.node:
-        if node.op_type in OF_THE_RUNTIME and node.domain in ("", "ai.onnx"):
+        if is_of_the_runtime(node.op_type, opset) and node.domain in ("", "ai.onnx"):
             node.domain = _UNKNOWN  # which the checker leaves to the runtime
     if _UNKNOWN not in {item.domain for item in model.opset_import}:
         model.opset_import.add(domain=_UNKNOWN, version=1)

@@ -17,7 +17,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.attributes import freeze, read_attributes
 from compiler_core.graph.containers import container_name
 from compiler_core.graph.contradictions import (
-    OF_THE_RUNTIME,
+    is_of_the_runtime,
     refuse_contradictions,
     refuse_endless_shapes,
     refuse_what_ends_inference,
@@ -26,7 +26,7 @@ from compiler_core.graph.contradictions import (
 from compiler_core.graph.demand import check_demand
 from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.opset import upgrade_opset
+from compiler_core.graph.opset import raised_for_normalization, upgrade_opset
 from compiler_core.graph.order import sort_nodes
 from compiler_core.graph.plain_ports import plain_ports
 from compiler_core.graph.reader import ImportLimits, check_text, read_model
@@ -136,6 +136,7 @@ class _Importer:
             ),
             dynamic_batch=dynamic,
         )
+        graph = raised_for_normalization(graph)
         self._check(graph)  # shape inference crashes where a node lacks what its operator needs
         refuse_what_ends_inference(self._model)
         refuse_endless_shapes(graph)
@@ -243,7 +244,9 @@ class _Importer:
             item.version for item in self._model.opset_import if item.domain in _DEFAULT_DOMAINS
         )
         local = {(item.domain, item.name) for item in self._model.functions}
-        known = onnx.defs.has(proto.op_type, version, "") or proto.op_type in OF_THE_RUNTIME
+        known = onnx.defs.has(proto.op_type, version, "") or is_of_the_runtime(
+            proto.op_type, version
+        )
         if not known and ("", proto.op_type) not in local:
             raise InputError(
                 f"node {label!r}: operator set {version} has no operator {proto.op_type!r}"

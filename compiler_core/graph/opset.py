@@ -26,9 +26,28 @@ _BROADCAST_LIKE_NUMPY = 7
 _SHAPES_ARE_INFERRED = 6
 _REMADE = frozenset(["GlobalLpPool", "LpPool", "Split", "Tile", "Upsample"])
 """Operators that meant something else, or were asked otherwise, before opset 6."""
+_HARDMAX = "Hardmax"
+"""The converter leaves it over one axis, where it was over all from one on."""
 _BROADCASTING = frozenset(
     ["Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"]
 )
+
+
+_RESIZES_HALF_PIXELS = 11
+"""Opset from which Resize looks at the middle of pixels, unless it says otherwise."""
+_HAS_LAYER_NORMALIZATION = 17
+_CHANGED_BY_16 = "RoiAlign"
+
+
+def raised_for_normalization(graph: Graph) -> Graph:
+    """A graph of opset 13 to 16 whose layers onnxruntime has normalized by an operator of opset 17,
+    as one of that: all other operators are the same."""
+    found = any(node.op == "LayerNormalization" and not node.domain for node in graph.nodes)
+    if not found or not OLD_BELOW <= graph.opsets[""] < _HAS_LAYER_NORMALIZATION:
+        return graph
+    if graph.functions or any(n.opaque or n.op == _CHANGED_BY_16 for n in graph.nodes):
+        return graph
+    return replace(graph, opsets={**graph.opsets, "": _HAS_LAYER_NORMALIZATION})
 
 
 def upgrade_opset(graph: Graph) -> Graph:
@@ -40,7 +59,7 @@ def upgrade_opset(graph: Graph) -> Graph:
     """
     if graph.opsets[""] >= OLD_BELOW or graph.functions:
         return graph
-    if any(node.domain or node.opaque for node in graph.nodes):
+    if any(node.domain or node.opaque or node.op == _HARDMAX for node in graph.nodes):
         return graph
     original = graph
     try:
@@ -158,6 +177,24 @@ def _slopes_per_channel(
         nodes[position] = replace(node, inputs=(node.inputs[0], name))
 
 
+def _corners(nodes: list[Node], constants: dict[str, npt.NDArray[np.generic]]) -> bool:
+    """Lets each Resize look at the corners of pixels, as all did before opset 11, which the
+    converter does not say; ``False`` where the nearest one is another from axis to axis."""
+    for position, node in enumerate(nodes):
+        if node.op != "Resize":
+            continue
+        attributes = {**node.attributes, "coordinate_transformation_mode": "asymmetric"}
+        if node.text("mode", "nearest") == "nearest":
+            scales = constants.get(node.inputs[2]) if len(node.inputs) > 2 else None
+            factors = np.asarray([] if scales is None else scales, np.float64)
+            grows, shrinks = bool((factors >= 1).all()), bool((factors <= 1).all())
+            if scales is None or not (grows or shrinks):
+                return False
+            attributes["nearest_mode"] = "floor" if grows else "ceil"
+        nodes[position] = replace(node, attributes=attributes)
+    return True
+
+
 def _read_back(graph: Graph, model: onnx.ModelProto) -> Graph:
     constants = dict(graph.constants)
     for tensor in model.graph.initializer:
@@ -190,6 +227,8 @@ def _read_back(graph: Graph, model: onnx.ModelProto) -> Graph:
         return graph
     if graph.opsets[""] < _BROADCAST_LIKE_NUMPY:
         _slopes_per_channel(graph, nodes, constants)
+    if graph.opsets[""] < _RESIZES_HALF_PIXELS and not _corners(nodes, constants):
+        return graph
     return replace(
         graph,
         nodes=sort_nodes(nodes, {*graph.inputs, *constants}),

@@ -184,6 +184,35 @@ def _count(s: Fused, shape: tuple[int, ...], name: str) -> None:
     s.renamed(found, name)
 
 
+def layer_normalization(s: Fused) -> bool:
+    """LayerNormalization where the standard has none yet, over the last axis."""
+    shape, axis = s.shape(0), int(s.node.attributes.get("axis", -1))
+    if s.node.domain or shape is None or axis not in (-1, len(shape) - 1):
+        return False
+    if any(s.node.outputs[1:]):
+        return False
+    centred = s.add("Sub", s.given(0), _mean(s, s.given(0)))
+    found = _scaled(s, centred, s.given(1))
+    if s.given(2):
+        s.add("Add", found, s.given(2))
+    return True
+
+
+def group_normalization(s: Fused) -> bool:
+    """GroupNormalization as operator set 18 had it, with a scale and bias for each group."""
+    shape, scale = s.shape(0), s.shape(1)
+    groups = int(s.node.attributes.get("num_groups", 0))
+    if s.node.domain or shape is None or len(shape) < 2 or scale != (groups,):
+        return False
+    apart = s.constant("apart", np.array([0, groups, -1], np.int64))
+    together = s.constant("together", np.array([0, *shape[1:]], np.int64))
+    epsilon = float(s.node.attributes.get("epsilon", 1e-5))
+    rows = s.add("Reshape", s.given(0), apart)
+    found = s.add("InstanceNormalization", rows, s.given(1), s.given(2), epsilon=epsilon)
+    s.add("Reshape", found, together)
+    return True
+
+
 def root_mean_square(s: Fused) -> bool:
     """SimplifiedLayerNormalization over the last axis."""
     shape = s.shape(0)
@@ -207,13 +236,21 @@ def skipped_root_mean_square(s: Fused) -> bool:
 
 
 def _normalized(s: Fused, x: str, scale: str) -> bool:
-    square, opset = s.add("Mul", x, x), s.work.graph.opsets.get("", 0)
-    if opset >= _AXES_ARE_INPUTS:
-        axes = s.constant("axes", np.array([-1], np.int64))
-        mean = s.add("ReduceMean", square, axes, keepdims=1)
-    else:
-        mean = s.add("ReduceMean", square, axes=(-1,), keepdims=1)
+    _scaled(s, x, scale)
+    return True
+
+
+def _scaled(s: Fused, x: str, scale: str) -> str:
+    """What is divided by the root of the mean of its squares, and scaled."""
+    mean = _mean(s, s.add("Mul", x, x))
     epsilon = float(s.node.attributes.get("epsilon", 1e-5))
     size = s.add("Sqrt", s.add("Add", mean, s.number(epsilon)))
-    s.add("Mul", s.add("Div", x, size), scale)
-    return True
+    return s.add("Mul", s.add("Div", x, size), scale)
+
+
+def _mean(s: Fused, x: str) -> str:
+    """Along the last axis."""
+    if s.work.graph.opsets.get("", 0) >= _AXES_ARE_INPUTS:
+        axes = s.constant("axes", np.array([-1], np.int64))
+        return s.add("ReduceMean", x, axes, keepdims=1)
+    return s.add("ReduceMean", x, axes=(-1,), keepdims=1)

@@ -20,6 +20,8 @@ from compiler_core.graph.passes.rewriter import FLOATS, Rewriter
 from compiler_core.graph.passes.runtime_attention import (
     attention,
     embedding,
+    group_normalization,
+    layer_normalization,
     many_heads,
     root_mean_square,
     skipped_root_mean_square,
@@ -27,8 +29,12 @@ from compiler_core.graph.passes.runtime_attention import (
 
 _DOMAIN = "com.microsoft"
 _HAS_LAYER_NORMALIZATION = 17
-_SIMPLIFIED = "SimplifiedLayerNormalization"
-"""onnxruntime defines it in the standard's domain."""
+_SINCE = {
+    "SimplifiedLayerNormalization": math.inf,
+    "LayerNormalization": _HAS_LAYER_NORMALIZATION,
+    "GroupNormalization": 21,
+}
+"""What onnxruntime has in the standard's domain, and the operator set that has the same."""
 _CUBIC = 0.044715
 _FUSED = ("activation", "activation_params", "activation_alpha", "activation_beta")
 _KINDS: dict[str, tuple[Any, Any]] = {
@@ -42,7 +48,7 @@ _KINDS: dict[str, tuple[Any, Any]] = {
     **dict.fromkeys(("do_rotary", "past_present_share_buffer", "mask_index_type"), (int, None)),
     "qkv_hidden_sizes": (tuple, int),
     **dict.fromkeys(("K", "N", "bits", "block_size", "accuracy_level"), (int, None)),
-    "weight_prepacked": (int, None),
+    **dict.fromkeys(("weight_prepacked", "num_groups"), (int, None)),
 }
 """Types of attributes, and of what is in them."""
 
@@ -58,7 +64,7 @@ class RuntimeFusions:
         """See :class:`GraphPass`."""
         rewriter = Rewriter(graph)
         for node in rewriter.nodes():
-            own = node.domain == _DOMAIN or (node.op == _SIMPLIFIED and not node.domain)
+            own = node.domain == _DOMAIN or graph.opsets.get("", 0) < _SINCE.get(node.op, 0)
             way = _WAYS.get(node.op) if own else None
             if way is None or not _is_defined(node, way):
                 continue
@@ -204,6 +210,8 @@ _WAYS = {
     "SkipSimplifiedLayerNormalization": _Way(skipped_root_mean_square, 3, 4),
     "BiasGelu": _Way(_gelu, 2, 2),
     "FastGelu": _Way(_fast_gelu, 1, 2),
+    "GroupNormalization": _Way(group_normalization, 3, 3),
+    "LayerNormalization": _Way(layer_normalization, 2, 3),
     "FusedConv": _Way(_convolution, 2, 4),
     "FusedGemm": _Way(_dense, 2, 3),
     "FusedMatMul": _Way(_product, 2, 2),
