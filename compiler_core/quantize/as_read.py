@@ -23,9 +23,12 @@ from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.good_enough import is_ruin, reason_against
 from compiler_core.quantize.quality import OutputQuality, Samples, measured_runs, output_quality
 from compiler_core.quantize.selections import selected
+from compiler_core.quantize.sensitivity import layer_macs
 
 _MOST_RUNS, _MOST_FLOAT_RUNS = 8, 3
 """Of each of the two, of models with integers and of others: enough to see what is read wrongly."""
+_MULTIPLICATIONS = 1 << 33
+"""Of each of the two, about: large models run once."""
 _LEAST_DB = 30.0
 """SQNR of real outputs of float models, which differ by what float32 and float16 round alone."""
 _LINEAR = ("QuantizeLinear", "DequantizeLinear", "QLinear", "DynamicQuantize")
@@ -81,7 +84,8 @@ def _both(
 ) -> tuple[Mapping[str, npt.NDArray[np.generic]], Mapping[str, npt.NDArray[np.generic]], int]:
     """Computed outputs of both, and the number of samples."""
     many = measured_runs(graph, check_samples(graph, samples))
-    most = _MOST_RUNS if quantized else _MOST_FLOAT_RUNS
+    macs = max(1, sum(layer_macs(graph).values()))
+    most = min(_MOST_RUNS if quantized else _MOST_FLOAT_RUNS, max(1, _MULTIPLICATIONS // macs))
     chosen = choose(graph, samples, many[:: -(-len(many) // most)])
     count = check_samples(graph, chosen)
     names = list(judges(graph))
