@@ -27,7 +27,8 @@ from compiler_core.graph.passes.rewriter import Rewriter
 from compiler_core.graph.runtime import open_session
 
 _DOMAIN = "com.microsoft.nchwc"
-_AXES_AS_INPUTS = 13
+_AMOUNTS_AS_INPUTS = 11
+"""Of Pad, Slice and Resize."""
 _ACTIVATIONS = ("", "Relu", "Tanh", "Sigmoid", "LeakyRelu", "HardSigmoid", "HardSwish", "Clip")
 _LAYOUT = ("activation", "activation_params")
 
@@ -42,7 +43,7 @@ class BlockedChannels:
     def apply(self, graph: Graph) -> Graph:
         """See :class:`GraphPass`."""
         found = [node for node in graph.nodes if node.domain == _DOMAIN]
-        if not found or graph.opsets.get("", 0) < _AXES_AS_INPUTS:
+        if not found or graph.opsets.get("", 0) < _AMOUNTS_AS_INPUTS:
             return graph
         rewriter = Rewriter(graph)
         if not all(_is_known(rewriter, node) for node in found):
@@ -116,7 +117,8 @@ def _resize(rewriter: Rewriter, node: Node) -> None:
     if mode == "nearest":
         own["nearest_mode"] = str(attributes.get("nearest_mode", "floor"))
     sizes = rewriter.add_constant(f"{node.name}/scales", np.array(attributes["scales"], np.float32))
-    made = Node(node.name, "Resize", (node.inputs[0], "", sizes), node.outputs, own)
+    region = rewriter.add_constant(f"{node.name}/region", np.zeros(0, np.float32))
+    made = Node(node.name, "Resize", (node.inputs[0], region, sizes), node.outputs, own)
     rewriter.replace(node, made)
 
 

@@ -14,7 +14,7 @@ from compiler_core.compile.sources import load_model
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.assignment import cpu_reasons
 
-_HEAD = '<ir_version: 8, opset_import: ["" : 17]> agraph (float[1,3,16,16] x) => (float[N,M] y)'
+_GRAPH = "agraph (float[1,3,16,16] x) => (float[N,M] y)"
 
 
 def _draw(*shape: int):
@@ -22,10 +22,11 @@ def _draw(*shape: int):
     return drawn.astype(np.float32)
 
 
-def _optimized(path: Path, text: str, weights) -> Path:
+def _optimized(path: Path, text: str, weights, opset: int = 17) -> Path:
     """The model as onnxruntime saves it after all of its optimizations."""
     plain = path.with_name("plain.onnx")
-    model = onnx.parser.parse_model(f"{_HEAD} {{ {text} }}")
+    head = f'<ir_version: 8, opset_import: ["" : {opset}]>'
+    model = onnx.parser.parse_model(f"{head} {_GRAPH} {{ {text} }}")
     del model.graph.output[0].type.tensor_type.shape.dim[:]
     model.graph.output[0].type.tensor_type.ClearField("shape")
     model.graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in weights.items())
@@ -47,7 +48,7 @@ _CONV = "c = Conv <pads = [1, 1, 1, 1]> (x, a, b)"
     [
         (f"{_CONV} r = Relu (c) y = Conv (r, p)", "abp"),
         (f"{_CONV} e = Conv <pads = [1, 1, 1, 1], group = 32> (c, d) y = Conv (e, p)", "abdp"),
-        (f"{_CONV} h = HardSwish (c) y = Conv (h, f)", "abf"),  # outputs fill no blocks
+        (f"{_CONV} h = LeakyRelu (c) y = Conv (h, f)", "abf"),  # outputs fill no blocks
         (f"{_CONV} s = Conv (c, f) t = Sigmoid (s) y = Conv <group = 2> (t, g)", "abfg"),
         (f"{_CONV} s = Add (c, c) e = Conv (s, q) y = Add (e, c)", "abq"),  # added to what it gives
         (f"{_CONV} m = MaxPool <kernel_shape = [3, 3], strides = [2, 2]> (c) y = Conv (m, p)",
@@ -55,15 +56,17 @@ _CONV = "c = Conv <pads = [1, 1, 1, 1]> (x, a, b)"
         (f"{_CONV} m = AveragePool <kernel_shape = [2, 2]> (c) g = GlobalAveragePool (m) "
          "v = Conv (g, q) s = HardSigmoid (v) z = Mul (c, s) y = Conv (z, p)", "abpq"),
         (f"{_CONV} u = Resize <mode = \"nearest\", nearest_mode = \"floor\", "
-         "coordinate_transformation_mode = \"asymmetric\"> (c, , k) y = Conv (u, p)", "abkp"),
+         "coordinate_transformation_mode = \"asymmetric\"> (c, l, k) y = Conv (u, p)", "abklp"),
         (f"{_CONV} o = Conv (c, f) n = Concat <axis = 1> (o, x) y = Conv (n, h)", "abfh"),
     ],
 )  # fmt: skip
-def test_the_same_numbers(tmp_path: Path, text: str, weights: str) -> None:
+@pytest.mark.parametrize("opset", [11, 17])
+def test_the_same_numbers(tmp_path: Path, text: str, weights: str, opset: int) -> None:
     more = {"f": _draw(20, 32, 1, 1), "g": _draw(6, 10, 1, 1), "q": _draw(32, 32, 1, 1)}
     more |= {"k": np.array([1, 1, 2, 2], np.float32), "h": _draw(8, 23, 1, 1)}
+    more["l"] = np.zeros(0, np.float32)
     given = {name: array for name, array in (_W | more).items() if name in weights}
-    path = _optimized(tmp_path / "model.onnx", text, given)
+    path = _optimized(tmp_path / "model.onnx", text, given, opset)
     graph = load_model(path).graph
     assert all(not node.domain.startswith("com.microsoft") for node in graph.nodes)
     assert all(graph.types[node.output].shape is not None for node in graph.nodes)
