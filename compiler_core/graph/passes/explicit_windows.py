@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 
+_DILATED_SINCE = {"MaxPool": 10}
+"""Operator sets whose pools have dilations; an average's, of 19 on, are spelled out nowhere."""
+
 
 @dataclass(frozen=True)
 class ExplicitWindows:
@@ -42,8 +45,10 @@ def _explicit(rewriter: Rewriter, node: Node) -> dict[str, Any] | None:
     attributes = dict(node.attributes)
     ones = (1,) * len(kernel)
     strides = attributes.setdefault("strides", ones)
-    if node.op == "AveragePool" and "dilations" not in attributes:
-        dilations = ones  # an attribute since operator set 19 only
+    opset = rewriter.graph.opsets.get("", 0)
+    undilated = node.op == "AveragePool" or opset < _DILATED_SINCE.get(node.op, 0)
+    if undilated and "dilations" not in attributes:
+        dilations = ones
     else:
         dilations = attributes.setdefault("dilations", ones)
     if not len(kernel) == len(strides) == len(dilations):

@@ -18,16 +18,28 @@ from compiler_core.graph.session import FloatSession
 _X = np.random.default_rng(0).standard_normal((1, 4, 6, 5)).astype(np.float32)
 
 
-def check(opset: int, op: str, constants: dict[str, npt.NDArray[Any]], **attributes: Any) -> None:
-    node = helper.make_node(op, ["x", *constants], ["y"], **attributes)
+def check(
+    opset: int,
+    op: str,
+    constants: dict[str, npt.NDArray[Any]],
+    further: tuple[str, ...] = (),
+    **attributes: Any,
+) -> None:
+    """An operator, and others of onnxruntime's own behind it, with which a model stays old."""
+    nodes = [helper.make_node(op, ["x", *constants], ["y0"], **attributes)]
+    for place, own in enumerate(further):
+        names = [f"y{place}"], [f"y{place + 1}"]
+        nodes.append(helper.make_node(own, *names, domain="com.microsoft"))
+    nodes[-1].output[0] = "y"
     graph = helper.make_graph(
-        [node],
+        nodes,
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, _X.shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=6)
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=6)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(
@@ -82,3 +94,9 @@ def test_groups_are_normalized(opset: int) -> None:
 )
 def test_others(op: str, opset: int) -> None:
     check(opset, op, {})
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("opset", [7, 9, 10, 12])
+def test_pools_of_models_that_stay_old(op: str, opset: int) -> None:
+    check(opset, op, {}, ("QuickGelu",), kernel_shape=[3, 2], strides=[2, 2], auto_pad="SAME_UPPER")
