@@ -18,7 +18,7 @@ import numpy.typing as npt
 from compiler_core.accuracy.float_model import stacked
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.for_target import fitted
-from compiler_core.compile.sources import QuantizedModel, first_run
+from compiler_core.compile.sources import QuantizedModel, first_run, quantize_model
 from compiler_core.compile.unit_layers import cut_tasks, model_layers, tuned_slicings
 from compiler_core.configuration.configuration import (
     ORDER,
@@ -66,7 +66,7 @@ class Bench(ExaminedModel):
     def __init__(self, subjects: Subjects) -> None:
         super().__init__(subjects)
         self.target: Target = load_target(subjects.target)
-        self.model = fitted(self.model, self.target)
+        self._imported, self.model = self.model, fitted(self.model, self.target)
         self._quantized: dict[str, QuantizedModel] = {}
 
     def quantized(self, decisions: Mapping[str, Any]) -> QuantizedModel:
@@ -237,9 +237,14 @@ class Bench(ExaminedModel):
 
     def float_costs(self) -> dict[str, float]:
         """What the float model costs with everything on the CPU."""
-        units = dict.fromkeys((node.name for node in self.model.graph.nodes), CPU)
-        scheme = scheme_document(QuantizationScheme())
-        return self.metrics(self.compiled({"quantization": scheme, "partition": units}, {}))
+        model = self._imported  # not in a form that is for other units
+        units = dict.fromkeys((node.name for node in model.graph.nodes), CPU)
+        if model is self.model:
+            scheme = scheme_document(QuantizationScheme())
+            return self.metrics(self.compiled({"quantization": scheme, "partition": units}, {}))
+        known = target_arithmetic(self.target)
+        source = quantize_model(model, Configuration(plan=units), None, arithmetic=known)
+        return self.metrics(compile_model(source, self.target))
 
     def measure_schedules(self, pairs: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         """See :func:`nest_tune.study.execution.worker.measure_schedules`."""
