@@ -68,6 +68,8 @@ LIMIT = Limit(TrialMetric.ACCURACY_DROP, high=0.01)
 SURVEY_S, MEASURE_S, SIGMA = 3.0, 30.0, 0.5
 SLOW, SLOWER, DYING = 0.01, 5.0, 0.01
 DECISIONS = 40
+BATCH = 500
+"""Drawn trials that are proposed together."""
 
 
 class Choices:
@@ -240,14 +242,16 @@ def cost(url: str, decisions: int, trials: int, more: int) -> float:
     storage = StudyStorage(url)
     storage.take(storage.create("cost", document))
     study = storage.find("cost")
-    for number in range(trials):
-        point = tuple(generator.integers(0, 2, decisions).tolist())
-        point = point if number else problem.space.default
-        found = value(Work(0, ":measure", {"decisions": {"partition": point}}, 0.0))
-        storage.propose(study, Proposal(number, point, False))
-        storage.finish(
-            study, OuterTrial(number, point, False, Outcome.COMPLETE, found["metrics"], 0)
-        )
+    points = [tuple(row) for row in generator.integers(0, 2, (trials, decisions)).tolist()]
+    points[0] = problem.space.default
+    for first in range(0, trials, BATCH):
+        batch = list(enumerate(points[first : first + BATCH], first))
+        storage.propose(study, *(Proposal(number, point, False) for number, point in batch))
+        for number, point in batch:
+            found = value(Work(0, ":measure", {"decisions": {"partition": point}}, 0.0))
+            storage.finish(
+                study, OuterTrial(number, point, False, Outcome.COMPLETE, found["metrics"], 0)
+            )
     cluster = Cluster(8)
     calls = Calls(cluster, storage, "context", 600.0)
     tunings = Tunings(Untuned(load_target("vta")), None, {}, lambda _found: None)
