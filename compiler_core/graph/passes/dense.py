@@ -17,7 +17,7 @@ _BROADCAST_OPSET = 7
 
 @dataclass(frozen=True)
 class DenseForming:
-    """MatMul by a constant matrix, and Gemm with constant B and C, become Dense.
+    """MatMul by a constant matrix or vector, and Gemm with constant B and C, become Dense.
 
     ``w[O, K] @ x[N, K, M]``, the matrix on the left, is a convolution over the ``M`` positions.
     ``transB``, ``alpha`` and ``beta`` go into the weights; a ``C`` that is computed, or has a row
@@ -43,11 +43,31 @@ class DenseForming:
 
 def _from_matmul(rewriter: Rewriter, node: Node) -> None:
     weight, shape = rewriter.constant(node, 1), rewriter.shape(node.inputs[0])
-    if weight is None or weight.ndim != 2 or shape is None or len(shape) < 2:
+    if weight is None or shape is None or len(shape) < 2 or node.inputs[0] in rewriter.constants:
         return
-    if node.inputs[0] in rewriter.constants:
+    if weight.ndim == 1:
+        _from_vector(rewriter, node, weight, shape)
+    if weight.ndim != 2:
         return
     rewriter.replace(node, replace(node, op="Dense", domain=NEST_DOMAIN, attributes={}))
+
+
+def _from_vector(
+    rewriter: Rewriter, node: Node, weight: npt.NDArray[Any], shape: tuple[int, ...]
+) -> None:
+    """A product by a vector is a dense layer of one output, whose axis is dropped."""
+    if shape[-1] != len(weight):
+        return
+    column = rewriter.add_constant(f"{node.inputs[1]}/column", weight[:, None])
+    whole = rewriter.add_tensor(f"{node.output}/column", (*shape[:-1], 1), node.output)
+    known = np.array([0] * (len(shape) - 1), np.int64)
+    sizes = rewriter.add_constant(f"{node.output}/shape", known)
+    name = rewriter.fresh_node(f"{node.name}/column")
+    dense = replace(
+        node, op="Dense", domain=NEST_DOMAIN, inputs=(node.inputs[0], column), outputs=(whole,),
+        attributes={},
+    )  # fmt: skip
+    rewriter.replace(node, dense, Node(name, "Reshape", (whole, sizes), node.outputs))
 
 
 def _from_left_matmul(rewriter: Rewriter, node: Node) -> None:

@@ -33,3 +33,15 @@ def test_takes_matmul_and_gemm(graph_of: Build, rewritten: Check) -> None:
         %u = Add(%u/product, %z) -> float32[N,4]
         """,
     )
+
+
+def test_a_vector_is_a_layer_of_one_output(graph_of: Build, rewritten: Check) -> None:
+    graph = graph_of("(float[N,5,3] x) => (float y) { y = MatMul(x, w) }", w=ramp(3))
+    rewritten(
+        graph,
+        (DenseForming(),),
+        """
+        %y/column = nest.Dense(%x, (-3.0, 2.0, 0.0):float32[3,1]) -> float32[N,5,1]
+        %y = Reshape(%y/column, (0, 0):int64[2]) -> float32[N,5]
+        """,
+    )
