@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -44,10 +44,16 @@ def load_with_samples(
     given = dict(shapes or {})
     try:
         model = load_model(path, given)
-    except OpenShapeError:
-        sampled = {} if sizes is None else _sampled(path, sizes(), None)
+    except OpenShapeError as error:
+        arrays = {} if sizes is None else sizes()
+        sampled = _sampled(path, arrays, None)
         if not sampled.keys() - given.keys():
-            raise
+            if not arrays:
+                raise
+            names = ", ".join(map(repr, arrays))
+            raise OpenShapeError(
+                f"{error.message}; the data hold {names}, which do not say it", hint=error.hint
+            ) from error
         model = load_model(path, sampled | given)
         given = sampled | given
     if sizes is None:
@@ -111,7 +117,25 @@ def _shape(item: onnx.ValueInfoProto, sampled: Shape, *, first: bool) -> Shape |
     fixed = [dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims]
     if fixed[0] if first else all(fixed[1:]):
         return None
+    own = [dim.dim_value if known else None for dim, known in zip(dims, fixed, strict=True)]
+    rest = _left_over(sizes[1:], own[1:])
     return tuple(
-        dim.dim_value if known else size
-        for dim, known, size in zip(dims, fixed, sizes, strict=True)
+        size if known is None else known for known, size in zip(own, (sizes[0], *rest), strict=True)
     )
+
+
+def _left_over(sizes: Shape, own: Sequence[int | None]) -> Shape:
+    """``sizes`` in the order of the axes that ``own`` states, where they stand in another.
+
+    Images with their channel last say height and width of a model with its channel first all the
+    same; that their axes are to be moved is told where the samples are checked.
+    """
+    stated = [size for size in own if size is not None]
+    left = list(sizes)
+    if all(known in (None, size) for known, size in zip(own, sizes, strict=True)):
+        return sizes
+    for size in stated:
+        if size not in left:
+            return sizes
+        left.remove(size)
+    return tuple(left.pop(0) if known is None else known for known in own)

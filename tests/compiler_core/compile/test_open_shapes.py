@@ -11,7 +11,7 @@ import pytest
 
 import nest_tune
 from compiler_core.compile.open_shapes import load_with_samples
-from compiler_core.errors import OpenShapeError
+from compiler_core.errors import InputError, OpenShapeError
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17]>
@@ -55,6 +55,24 @@ def test_what_samples_do_not_say_is_asked_for(tmp_path: Path) -> None:
     for samples in (None, lambda: {"x": (7, 4, 6)}, dict):
         with pytest.raises(OpenShapeError, match="is dynamic: give its size"):
             load_with_samples(path, None, samples)
+
+
+def test_data_without_the_input_are_named(tmp_path: Path) -> None:
+    path = saved(tmp_path / "m.onnx", TEXT)
+    with pytest.raises(OpenShapeError, match="the data hold 'image', which do not say it") as said:
+        load_with_samples(path, None, lambda: {"image": (7, 4, 6, 9)})
+    assert said.value.hint == "--shape x=1,4,1,1 (one number per axis; open: 0, 2, 3)"
+
+
+def test_images_with_their_channel_last_say_the_sizes_and_how_they_are_moved(
+    tmp_path: Path,
+) -> None:
+    path = saved(tmp_path / "m.onnx", ONE)
+    data = {"image": np.zeros((6, 5, 3, 4), np.float32)}
+    assert load_with_samples(path, None, sizes(data))[1] == {"image": (1, 4, 5, 3)}
+    with pytest.raises(InputError, match=r"expected \(samples, 4, 5, 3\)") as said:
+        nest_tune.compile(path, "vta", tmp_path / "out", calibration=data)
+    assert "numpy.transpose(x, (0, 3, 1, 2))" in str(said.value.hint)
 
 
 def test_compile_run_and_evaluate_take_them_from_the_data(tmp_path: Path) -> None:
