@@ -61,7 +61,7 @@ def create_study(
     if found is not None and if_exists != "fail" and found.is_running:
         raise InputError(
             f"study {found.name!r} is running in process {found.owner}",
-            hint=study_command("cancel", found.name),
+            hint=study_command("stop", found.name),
         )
     require_sampler(ground.problem)
     if found is not None and if_exists == "replace":

@@ -101,6 +101,6 @@ def require_idle(study: StoredStudy) -> StoredStudy:
     if study.is_running:
         raise InputError(
             f"study {study.name!r} is running in process {study.owner}",
-            hint=study_command("cancel", study.name),
+            hint=study_command("stop", study.name),
         )
     return study

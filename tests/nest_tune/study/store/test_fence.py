@@ -11,6 +11,7 @@ import sqlalchemy as sql
 
 from compiler_core.errors import InputError
 from nest_tune.records.owner import Owner, read_owner, this_process
+from nest_tune.study.store.selection import require_idle
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request, Status
 from nest_tune.study.store.study_rows import LostStudyError
@@ -41,8 +42,10 @@ def test_a_silent_owner_is_followed_and_its_writes_are_refused(
     storage.take(study)
     storage.propose(study, Proposal(0, (), False))
     other = StudyStorage(url)
-    with pytest.raises(InputError, match="study 's' is running in process"):
-        other.take(other.find("s"))
+    for refused in (lambda: other.take(other.find("s")), lambda: require_idle(other.find("s"))):
+        with pytest.raises(InputError, match="study 's' is running in process") as said:
+            refused()
+        assert str(said.value.hint).startswith("nest-tune study stop s")  # its trials end saved
     change(storage, beat_s=0.0)  # as if it had slept
     other.take(other.find("s"))
     trial = OuterTrial(0, (), False, Outcome.COMPLETE, {"latency_ms": 1.0})
