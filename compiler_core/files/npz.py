@@ -162,7 +162,8 @@ def _visit(path: Path, names: Collection[str] | None, limits: NpzLimits, read: _
             if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
                 raise InputError(
                     f"{path}: not an .npz file (no zip signature at its start)",
-                    hint="write it with numpy.savez_compressed",
+                    hint='numpy.savez("x.npz", x=array) writes one; of an .npy file the array is '
+                    "what numpy.load gives",
                 )
             _visit_archive(path, file, names, limits, read)
     except OSError as error:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.settle import settled_exam
 from compiler_core.accuracy.states import Run, output_for_labels, unrolled_evaluation
-from compiler_core.errors import CheckError, InputError
+from compiler_core.errors import CheckError, InputError, OpenShapeError
 from compiler_core.executable.backends import Observer, Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.executable.evaluate import PackageEvaluation
@@ -237,7 +237,7 @@ def evaluate(
     executable = loaded.executable
     graph = None
     if against is not None:
-        graph = loaded_model(against, shapes, data).graph
+        graph = _float_model(against, shapes, data, executable.signature)
     given = stateful_evaluation_of(data, executable.signature, states or {})
     chosen = given.first(limit)
     told: tuple[str, ...] = ()
@@ -276,6 +276,22 @@ def evaluate(
 def _once(runner: PackageRunner) -> Run:
     """Executes a package for what one run of the model is fed."""
     return lambda feed: runner.run(spread(runner.signature, feed))
+
+
+def _float_model(
+    against: Model, shapes: Mapping[str, tuple[int, ...]] | None, data: Data, signature: Graph
+) -> Graph:
+    """A model to compare a package with; what nobody says of open axes is as the package has it."""
+    try:
+        return loaded_model(against, shapes, data).graph
+    except OpenShapeError:
+        known = {name: signature.types[name].shape or () for name in signature.inputs}
+        own = {
+            name: tuple(size or 1 for size in shape)
+            for name, shape in known.items()
+            if None not in shape[1:]
+        }
+        return loaded_model(against, own | dict(shapes or {}), data).graph
 
 
 def _judged_graph(package: Package) -> Graph:

@@ -48,6 +48,9 @@ EXTRAS = (
 )
 """Extra, module, distribution, and what it is for."""
 
+_NAME_WIDTH = 16
+"""Of the longest name of a check."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -66,7 +69,12 @@ def doctor(
     Versions, target files, a built-in program on the simulator, a tiny model compiled and run, and
     the storage. Exit code 5 where something is missing.
     """
-    checks = list(_checks())
+    checks = []
+    for check in _checks():
+        checks.append(check)
+        if not as_json:  # the first run compiles kernels for this machine, for a minute
+            mark = "FAILED" if check.exit_code else "ok"
+            say(f"{check.name:<{_NAME_WIDTH}}  {mark:<6}  {check.detail}")
     failed = [check for check in checks if check.exit_code]
     if as_json:
         print_json(
@@ -78,11 +86,6 @@ def doctor(
                 ],
             },
         )
-    else:
-        width = max(len(check.name) for check in checks)
-        for check in checks:
-            mark = "FAILED" if check.exit_code else "ok"
-            say(f"{check.name:<{width}}  {mark:<6}  {check.detail}")
     if failed:
         # A missing package explains other failures, so its code goes first.
         raise typer.Exit(max(check.exit_code for check in failed))

@@ -86,6 +86,24 @@ def test_compile_run_and_evaluate_take_them_from_the_data(tmp_path: Path) -> Non
     assert nest_tune.evaluate(package, data, against=path).samples == 6
 
 
+STATE = """
+<ir_version: 8, opset_import: ["" : 17]>
+m (float[N,4] x, float[1,B,4] s) => (float[N,4] y, float[1,B,4] t) { y = Abs (x) t = Neg (s) }
+"""
+
+
+def test_a_package_says_what_shapes_it_is_compared_in(tmp_path: Path) -> None:
+    """Nothing but the package knows the size of what is fed back."""
+    path, package = saved(tmp_path / "m.onnx", STATE), tmp_path / "out"
+    data = {"x": np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)}
+    states = {"t": "s"}
+    with pytest.raises(OpenShapeError, match="is dynamic: give its size"):
+        nest_tune.compile(path, "vta", package, calibration=data, states=states)
+    given = {"s": (1, 1, 4)}
+    nest_tune.compile(path, "vta", package, calibration=data, states=states, shapes=given)
+    assert nest_tune.evaluate(package, data, against=path, states=states).samples == 6
+
+
 RECURRENT = """
 <ir_version: 8, opset_import: ["" : 17]>
 m (float[T,1,4] steps) => (float[T,1,1,3] y) <float[1,12,4] w, float[1,12,3] r> {
