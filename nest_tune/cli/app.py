@@ -214,8 +214,10 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
             error, StorageLostError
         ):
             say_what_is_kept(arguments)
+        from nest_tune.cli.options import as_given
+
         words, node = _command(arguments)
-        message = error.message
+        message = as_given(error.message)
         hint = error.hint or " ".join(["nest-tune", *words, "--help"])
         if error.exit_code == InputError.exit_code:
             message, hint = _mistaken(node, words, arguments) or (message, hint)

@@ -147,6 +147,10 @@ def parse_shapes(options: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+_GIVEN: dict[str, str] = {}
+"""Files that stand in the place of those that were given, by their own names."""
+
+
 def fixed_model(model: Path, options: Sequence[str] | None) -> Path:
     """The model, or one of its own in the folder of data whose inputs hold values.
 
@@ -159,7 +163,16 @@ def fixed_model(model: Path, options: Sequence[str] | None) -> Path:
     from nest_tune.api.fixing import fix_inputs
     from nest_tune.api.values import model_file
 
-    return model_file(fix_inputs(model, values))
+    written = model_file(fix_inputs(model, values))
+    _GIVEN[str(written)] = str(model)
+    return written
+
+
+def as_given(text: str) -> str:
+    """A message about files as they were given, not as they were written for the command."""
+    for written, given in _GIVEN.items():
+        text = text.replace(written, given)
+    return text
 
 
 def parse_fixed_inputs(options: Sequence[str] | None) -> dict[str, Any]:

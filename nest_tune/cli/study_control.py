@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from compiler_core.errors import InputError
-from nest_tune.cli.study_options import Name, StorageUrl, open_storage
+from nest_tune.cli.study_options import Name, StorageUrl, open_storage, place_of
 from nest_tune.cli.study_views import app
+from nest_tune.study_command import study_command
 
 __all__ = ["app", "cancel", "delete", "stop"]
 
@@ -33,7 +34,11 @@ def _ask(name: str, url: str | None, *, cancel: bool) -> None:
     storage = open_storage(url)
     study = require_running(storage.find(name))
     storage.ask(study, Request.CANCEL if cancel else Request.STOP)
-    print(f"asked {study.owner} to {'cancel' if cancel else 'stop'} study {name}")
+    if cancel:
+        print(f"asked {study.owner} to cancel study {name}")
+        return
+    print(f"asked {study.owner} to stop study {name}, once the trials that it has begun are done")
+    print(f"not to wait for them: {study_command('cancel', study.name, *place_of(storage))}")
 
 
 @app.command(epilog="Example: nest-tune study delete resnet8-vta --yes")

@@ -247,7 +247,8 @@ def test_stop_lets_trials_finish_and_cancel_does_not(commands: Commands, gate: A
     gate.wait(process, 1)
     code, out, err = commands.run("study", "stop", "s")
     assert code == 0, err
-    assert "stop" in out
+    assert "to stop study s, once the trials that it has begun are done" in out
+    assert "nest-tune study cancel s" in out
     gate.open()
     code, out, err = finish(process)
     assert code == 0, err

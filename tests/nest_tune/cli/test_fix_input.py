@@ -101,3 +101,12 @@ def test_every_verb_with_shapes_takes_it():
     shaped = {name for name, known in options.items() if "--shape" in known}
     assert {"compile", "study start", "plan best"} <= shaped
     assert {name for name in shaped if "--fix-input" not in options[name]} == set()
+
+
+@pytest.mark.usefixtures("model")
+def test_errors_name_the_model_that_was_given(run):
+    options = ("--target", "vta", "--calibration", "c.npz", "-o", "p", "--shape", "x=1,2,3")
+    code, _, err = run("compile", "m.onnx", *options, *FIX)
+    assert code == 2
+    assert "model m.onnx: " in err
+    assert "nest-tune-data" not in err
