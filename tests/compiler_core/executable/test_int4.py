@@ -68,7 +68,7 @@ def test_models_are_bit_exact_with_weights_of_4_bits(
     found = convolutions(built)
     assert found
     assert all(np.abs(item.weight).max() <= 7 for item in found)
-    samples = synthetic.samples(name, 3, seed=5)
+    samples = synthetic.samples(name, 4, seed=5)
     assert run_checked(built.executable, Simulator(built.executable), samples)[1] is None
     write_package(built, tmp_path / "out", {})
     package = read_package(tmp_path / "out")
@@ -82,7 +82,7 @@ def test_layers_that_follow_one_another_are_one_program(
     built = compiled(name, "channel", synthetic, tmp_path, merge=True)
     apart = compiled(name, "channel", synthetic, tmp_path)
     assert built.metrics.latency_ms < apart.metrics.latency_ms
-    samples = synthetic.samples(name, 3, seed=5)
+    samples = synthetic.samples(name, 4, seed=5)
     assert run_checked(built.executable, Simulator(built.executable), samples)[1] is None
 
 

@@ -413,7 +413,8 @@ def test_costs_are_those_of_the_threads_that_are_asked_for(
     code, _, err = run("plan", "show", model, *host, "--config", config)
     assert code == 0, err
     storage = ("--storage", f"sqlite:///{tmp_path}/s.db")
-    study = ("study", "start", "--model", model, *host, "--trials", "1", *storage)
+    # The default is of one thread: where that is not admitted, another trial is.
+    study = ("study", "start", "--model", model, *host, "--trials", "2", *storage)
     for values in (["runtime.threads=2"], ["runtime.threads=1,2"], []):
         code, _, err = run(*study, *(word for v in values for word in ("--value", v)))
         assert code == 0, err

@@ -16,7 +16,7 @@ from nest_tune.study.store.optuna_study import optuna_study
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal
-from tests.nest_tune.study.store.test_killed import begin, check_kills, stored
+from tests.nest_tune.study.store.test_killed import begin, check_kills, finish, stored
 
 PARAMETERS = [["unit.Conv", ["cpu", "npu"]], ["unit.conv", ["cpu", "npu"]]]
 
@@ -70,10 +70,9 @@ def test_a_server_that_restarts_is_waited_for(mysql: Any) -> None:
 
 
 def test_two_drivers_share_a_server(mysql: Any) -> None:
-    processes = [begin(mysql.url, name, 12) for name in ("one", "two")]
+    processes = [begin(mysql.url, "drive", name, 12) for name in ("one", "two")]
     for process in processes:
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
+        finish(process)
     assert stored(mysql.url, "one") == stored(mysql.url, "two")
 
 
