@@ -13,6 +13,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.projected_recurrence import ProjectedRecurrence, is_projectable
 from compiler_core.graph.passes.rewriter import Rewriter
 from compiler_core.graph.passes.simplify import folded_as_it_is
+from compiler_core.quantize.copies import with_copies
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics, unit_arithmetics
 from compiler_core.sums import float_sum
 from compiler_core.targets.integer_units import target_arithmetic
@@ -52,7 +53,8 @@ def fitted(model: FloatModel, target: Target) -> FloatModel:
     )
     if not names:
         return model
-    return replace(model, graph=folded_as_it_is(ProjectedRecurrence(names).apply(model.graph)))
+    apart = folded_as_it_is(ProjectedRecurrence(names).apply(model.graph))
+    return replace(model, graph=with_copies(apart))  # folding takes copies for views
 
 
 def _runs_whole(units: UnitArithmetics, graph: Graph, node: Node) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ _ELEMENTS = frozenset(
 ones got a Cast as they were imported."""
 
 
+_KEPT_BYTES = 1 << 25
+"""Constants of a model that is kept as it was imported."""
+
+
 @dataclass(frozen=True)
 class FloatModel:
     """An imported model.
@@ -59,11 +63,13 @@ class FloatModel:
             of its graph.
         digest: SHA-256 of the graph as imported.
         graph: Simplified.
+        imported: As it was imported; ``None`` where its constants would take much memory twice.
     """
 
     name: str
     digest: str
     graph: Graph
+    imported: Graph | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +117,9 @@ def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) 
                     hint="leave that part of the model to the application",
                 )
     simple = with_copies(simplify(graph))
-    return FloatModel(_model_name(path, graph), graph_digest(graph), simple)
+    size = sum(array.nbytes for array in graph.constants.values())
+    kept = graph if size <= _KEPT_BYTES else None
+    return FloatModel(_model_name(path, graph), graph_digest(graph), simple, kept)
 
 
 def _model_name(path: Path, graph: Graph) -> str:

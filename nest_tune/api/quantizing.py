@@ -193,9 +193,11 @@ def misread_warnings(
     samples = profile.first()
     if samples is None:
         return ()
-    imported = import_onnx(path, shapes=shapes)
-    if graph_digest(imported) != model.digest:
-        return ()
+    imported = model.imported
+    if imported is None:
+        imported = import_onnx(path, shapes=shapes)
+        if graph_digest(imported) != model.digest:
+            return ()
     reason = reason_misread(imported, model.graph, samples, threads=threads)
     if not reason:
         return ()

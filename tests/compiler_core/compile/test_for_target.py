@@ -80,3 +80,42 @@ def test_a_profile_of_the_whole_model_compiles_it_whole(tmp_path: Path) -> None:
     nest_tune.profile_activations(path, data, output=tmp_path / "p.npz")
     made = nest_tune.compile(path, "vta", tmp_path / "out", profile=tmp_path / "p.npz")
     assert any(cause.reason.startswith("LSTM is not") for cause in made.cpu_causes)
+
+
+def test_copies_of_what_is_read_in_two_orders_stay(tmp_path: Path) -> None:
+    """They look like views, which folding takes away."""
+    random = np.random.default_rng(0)
+    weights = {
+        "w": random.standard_normal((16, 3, 3, 3)),
+        "m": random.standard_normal((20, 20)),
+        "v": random.standard_normal((16, 16, 1, 1)),
+        "wx": random.standard_normal((1, 768, 320)),
+        "wh": random.standard_normal((1, 768, 256)),
+    }
+    arrays = {name: value.astype(np.float32) / 16 for name, value in weights.items()}
+    steps = np.array([6, 1, 320], np.int64)
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
+        onnx.helper.make_node("MatMul", ["a", "m"], ["b"]),
+        onnx.helper.make_node("Conv", ["a", "v"], ["c"]),
+        onnx.helper.make_node("Add", ["b", "c"], ["d"]),
+        onnx.helper.make_node("Transpose", ["d"], ["t"], perm=[2, 0, 1, 3]),
+        onnx.helper.make_node("Reshape", ["t", "steps"], ["s"]),
+        onnx.helper.make_node("GRU", ["s", "wx", "wh"], ["y"], hidden_size=256),
+    ]
+    ports = [
+        onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 6, 20]),
+        onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None),
+    ]
+    held = [onnx.numpy_helper.from_array(a, n) for n, a in {**arrays, "steps": steps}.items()]
+    graph = onnx.helper.make_graph(nodes, "columns", ports[:1], ports[1:], held)
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx"
+    )
+    model = load_model(tmp_path / "m.onnx")
+    apart = fitted(model, load_target("vta"))
+    assert cells(apart) == 0
+    copies = [node.name for node in model.graph.nodes if node.op == "Identity"]
+    assert copies
+    assert {node.name for node in apart.graph.nodes if node.op == "Identity"} >= {*copies}
