@@ -23,6 +23,12 @@ from compiler_core.graph.ir import Graph, Node
 
 GATES: Final = {"LSTM": 4, "GRU": 3, "RNN": 1}
 """By operator."""
+ACTIVATIONS: Final = {
+    "LSTM": ("sigmoid", "tanh", "tanh"),
+    "GRU": ("sigmoid", "tanh"),
+    "RNN": ("tanh",),
+}
+"""Functions of one direction by operator, where a node names no others; names in small letters."""
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 _BOTH = "bidirectional"
 
@@ -57,6 +63,11 @@ def recurrent_contradiction(node: Node, shape_of: Callable[[str], Shape | None])
                 "there is nothing to compute"
             )
     return None
+
+
+def optional_input(node: Node, place: int) -> str:
+    """The name at an input that may be left out; empty where it is."""
+    return node.inputs[place] if len(node.inputs) > place else ""
 
 
 def shape_reader(graph: Graph) -> Callable[[str], Shape | None]:

@@ -18,15 +18,14 @@ from compiler_core.graph.dtypes import dtype_number
 from compiler_core.graph.ir import Graph, Node, as_text
 from compiler_core.graph.passes.recurrent_steps import step_of
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
-from compiler_core.graph.recurrence import recurrent_contradiction
+from compiler_core.graph.recurrence import (
+    ACTIVATIONS,
+    optional_input,
+    recurrent_contradiction,
+)
 
 _LEAST_OPSET = 13
 """Split and Unsqueeze have their sizes and axes as inputs from then on."""
-_ACTIVATIONS = {
-    "LSTM": ("sigmoid", "tanh", "tanh"),
-    "GRU": ("sigmoid", "tanh"),
-    "RNN": ("tanh",),
-}
 _WAYS = {"forward": (0,), "reverse": (1,), "bidirectional": (0, 1)}
 """Per direction, whether it begins at the last step."""
 _BIAS, _LENGTHS, _STATE, _CELL, _PEEPHOLES = 3, 4, 5, 6, 7
@@ -54,7 +53,7 @@ class ProjectedRecurrence:
 
 def is_projectable(known: Rewriter, node: Node) -> bool:
     """Whether a node recurs over more than one step, with constant weights and nothing unusual."""
-    if not is_op(node, *_ACTIVATIONS) or known.graph.opsets.get("", 0) < _LEAST_OPSET:
+    if not is_op(node, *ACTIVATIONS) or known.graph.opsets.get("", 0) < _LEAST_OPSET:
         return False
     source, given = known.shape(node.inputs[0]), node.attributes
     if source is None or len(source) != 3 or source[0] < 2 or given.get("layout", 0):
@@ -62,8 +61,8 @@ def is_projectable(known: Rewriter, node: Node) -> bool:
     if not all(known.batch_free(name) for name in (node.inputs[0], *node.outputs) if name):
         return False
     if (
-        _input(node, _LENGTHS)
-        or _input(node, _PEEPHOLES)
+        optional_input(node, _LENGTHS)
+        or optional_input(node, _PEEPHOLES)
         or known.dtype(node.inputs[0]) != "float32"
     ):
         return False
@@ -72,21 +71,16 @@ def is_projectable(known: Rewriter, node: Node) -> bool:
     if given.get("clip") or given.get("input_forget"):
         return False
     ways = _WAYS.get(node.text("direction", "forward"), ())
-    usual = _ACTIVATIONS[node.op] * len(ways)
+    usual = ACTIVATIONS[node.op] * len(ways)
     asked = tuple(as_text(name).lower() for name in given.get("activations") or usual)
     fixed = [name for name in node.inputs[1 : _BIAS + 1] if name]
-    states = [_input(node, place) for place in (_STATE, _CELL)]
+    states = [optional_input(node, place) for place in (_STATE, _CELL)]
     return (
         bool(ways)
         and asked == usual
         and all(name in known.constants for name in fixed)
         and all(not name or known.shape(name) is not None for name in states)
     )
-
-
-def _input(node: Node, place: int) -> str:
-    """An input that may be left out."""
-    return node.inputs[place] if len(node.inputs) > place else ""
 
 
 class _Projection:
@@ -171,7 +165,7 @@ class _Projection:
         """Of the inputs' and of the states' products, and what of the latter stays with them."""
         width = self._known.constants[self._node.inputs[1]].shape[1]
         own = others = np.zeros(width, np.float32)
-        if _input(self._node, _BIAS):
+        if optional_input(self._node, _BIAS):
             own, others = np.split(self._known.constants[self._node.inputs[_BIAS]][direction], 2)
         kept = np.where((np.arange(width) >= 2 * self._size) & self._late, others, 0)
         return own, others, kept
@@ -192,7 +186,7 @@ class _Projection:
 
     def _first(self, place: int) -> str:
         """What the states are before the first step."""
-        name = _input(self._node, place)
+        name = optional_input(self._node, place)
         if not name:
             return self._constant("state", np.zeros(self._state, np.float32))
         return name if len(self._ways) > 1 else self._view(name, self._state)

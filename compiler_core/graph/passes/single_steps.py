@@ -16,15 +16,10 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, as_text
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
-from compiler_core.graph.recurrence import recurrent_contradiction
+from compiler_core.graph.recurrence import ACTIVATIONS, recurrent_contradiction
 
 _LEAST_OPSET = 10
 """Slice takes its bounds as inputs from then on."""
-_ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
-    "LSTM": ("Sigmoid", "Tanh", "Tanh"),
-    "GRU": ("Sigmoid", "Tanh"),
-    "RNN": ("Tanh",),
-}
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 _Floats = npt.NDArray[Any]
 
@@ -40,7 +35,7 @@ class SingleSteps:
         rewriter = Rewriter(graph)
         if graph.opsets.get("", _LEAST_OPSET) >= _LEAST_OPSET:
             for node in rewriter.nodes():
-                if is_op(node, *_ACTIVATIONS) and _is_plain(rewriter, node):
+                if is_op(node, *ACTIVATIONS) and _is_plain(rewriter, node):
                     _write_out(rewriter, node)
         return rewriter.finish()
 
@@ -58,7 +53,9 @@ def _is_plain(rewriter: Rewriter, node: Node) -> bool:
         return False
     if known.get("clip") or known.get("input_forget") or rewriter.dtype(inputs[0]) != "float32":
         return False
-    usual = _ACTIVATIONS[node.op] * _DIRECTIONS.get(node.text("direction", "forward"), 0)
+    usual = tuple(map(str.capitalize, ACTIVATIONS[node.op])) * _DIRECTIONS.get(
+        node.text("direction", "forward"), 0
+    )
     asked = tuple(as_text(name) for name in known.get("activations") or usual)
     weights = [rewriter.constant(node, 1), rewriter.constant(node, 2)]
     has_bias = not inputs[3] or rewriter.constant(node, 3) is not None

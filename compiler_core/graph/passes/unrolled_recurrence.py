@@ -21,16 +21,17 @@ import numpy.typing as npt
 from compiler_core.graph.ir import Graph, Node, as_text
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.passes.simplify import simplify
-from compiler_core.graph.recurrence import GATES, recurrent_contradiction, shape_reader
+from compiler_core.graph.recurrence import (
+    ACTIVATIONS,
+    GATES,
+    optional_input,
+    recurrent_contradiction,
+    shape_reader,
+)
 
 MOST_STEPS = 256
 """Steps that are written out."""
 
-_STANDARD = {
-    "LSTM": ("sigmoid", "tanh", "tanh"),
-    "GRU": ("sigmoid", "tanh"),
-    "RNN": ("tanh",),
-}
 _FUNCTIONS = {
     "elu": ("Elu", {"alpha": 1.0}),
     "hardsigmoid": ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
@@ -66,19 +67,14 @@ def unrolling_refusal(graph: Graph, node: Node) -> str | None:
     weights = [graph.constants.get(name) for name in node.inputs[1:4] if name]
     if any(array is None or array.dtype != np.float32 for array in weights):
         return "its weights are not constant float32 numbers"
-    if (peeping := _input(node, _PEEPHOLES)) and peeping not in graph.constants:
+    if (peeping := optional_input(node, _PEEPHOLES)) and peeping not in graph.constants:
         return "what its gates see of the cell is no constant"
     named = [as_text(name) for name in node.attributes.get("activations") or ()]
-    if len(named) not in (0, _directions(node) * len(_STANDARD[node.op])):
+    if len(named) not in (0, _directions(node) * len(ACTIVATIONS[node.op])):
         return f"it has {len(named)} functions"
     if other := [name for name in named if name.lower() not in _FUNCTIONS]:
         return f"its functions are {', '.join(other)}"
     return None
-
-
-def _input(node: Node, position: int) -> str:
-    """An input that may be left out."""
-    return node.inputs[position] if len(node.inputs) > position else ""
 
 
 def _directions(node: Node) -> int:
@@ -117,7 +113,7 @@ class _Unrolling:
         self._steps, self._batch = extents[1::-1] if self._first else extents[:2]
         self._size = int(work.constants[node.inputs[2]].shape[2])
         self._clip = float(node.attributes.get("clip", 0.0))
-        self._lengths = work.constants.get(_input(node, _LENGTHS))
+        self._lengths = work.constants.get(optional_input(node, _LENGTHS))
 
     def write(self) -> None:
         """Puts the steps into the place of the node."""
@@ -164,7 +160,7 @@ class _Unrolling:
         node, work, size = self._node, self._work, self._size
         w, r = (np.asarray(work.constants[name][direction]) for name in node.inputs[1:3])
         bias = np.zeros(2 * len(w), np.float32)
-        if _input(node, _BIAS):
+        if optional_input(node, _BIAS):
             bias = np.asarray(work.constants[node.inputs[_BIAS]][direction])
         own, others = np.split(bias, 2)
         kept = np.zeros_like(others)
@@ -200,7 +196,7 @@ class _Unrolling:
 
     def _while(self, time: int, inside: str, behind: str) -> str:
         """``inside`` for samples that are longer than ``time``, else ``behind``."""
-        lengths = _input(self._node, _LENGTHS)
+        lengths = optional_input(self._node, _LENGTHS)
         if not lengths:
             return inside
         if self._lengths is not None:
@@ -220,7 +216,7 @@ class _Unrolling:
     def _function(self, direction: int, place: int, x: str) -> str:
         """A function of gates by its place among those of a direction."""
         node = self._node
-        usual = _STANDARD[node.op]
+        usual = ACTIVATIONS[node.op]
         named = [as_text(n).lower() for n in node.attributes.get("activations") or ()]
         named = named or list(usual) * 2
         at = direction * len(usual) + place
@@ -248,7 +244,7 @@ class _Unrolling:
     def _lstm(self, seen: str, state: str, cell: str, r: Floats, direction: int) -> tuple[str, str]:
         gates = self._sum(seen, self._product(state, r))
         names = [self._gate(gates, k, k + 1) for k in range(4)]
-        peeping = _input(self._node, _PEEPHOLES)
+        peeping = optional_input(self._node, _PEEPHOLES)
         rows: list[Any] = [None] * 3
         if peeping:
             rows = np.split(np.asarray(self._work.constants[peeping][direction]), 3)
@@ -300,7 +296,7 @@ class _Unrolling:
 
     def _start(self, position: int, direction: int) -> str:
         """The state before the first step: of an input, else zeros."""
-        given = _input(self._node, position)
+        given = optional_input(self._node, position)
         if not given:
             return self._zeros()
         axis = 1 if self._first else 0
@@ -311,7 +307,7 @@ class _Unrolling:
     def _last(self, state: str, position: int) -> str:
         """A state behind the last step: of samples without any, runtimes give zeros, whatever they
         began with."""
-        given = _input(self._node, position)
+        given = optional_input(self._node, position)
         return self._while(0, state, self._zeros()) if given else state
 
     def _zeros(self) -> str:
