@@ -48,8 +48,8 @@ EXTRAS = (
 )
 """Extra, module, distribution, and what it is for."""
 
-_NAME_WIDTH = 16
-"""Of the longest name of a check."""
+_NAME_WIDTH = max(len(name) for name in (*(d for _, d in DEPENDENCIES), *(e[2] for e in EXTRAS)))
+"""Of the longest name of a check: checks of other things have short ones."""
 
 
 @dataclass(frozen=True)
