@@ -163,7 +163,7 @@ def compile_warnings(
         threads: Threads of onnxruntime.
 
     Raises:
-        InputError: The plan does not fit the model, or the file cannot be read any more.
+        InputError: The plan does not fit the model.
     """
     misread = () if file is None else misread_warnings(*file, model, profile, threads=threads)
     unseen = _unseen(configuration, model, profile, arithmetic, threads)
@@ -187,15 +187,18 @@ def misread_warnings(
         profile: Of the calibration data; both are run on some of its samples.
         threads: Threads of onnxruntime.
 
-    Raises:
-        InputError: The file cannot be read any more.
+    Returns:
+        Nothing where that cannot be told, as where the file is gone by now.
     """
     samples = profile.first()
     if samples is None:
         return ()
     imported = model.imported
     if imported is None:
-        imported = import_onnx(path, shapes=shapes)
+        try:
+            imported = import_onnx(path, shapes=shapes)
+        except InputError:
+            return ()
         if graph_digest(imported) != model.digest:
             return ()
     reason = reason_misread(imported, model.graph, samples, threads=threads)

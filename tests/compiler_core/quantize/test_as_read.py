@@ -125,6 +125,8 @@ def test_another_file_by_then_tells_nothing(tmp_path: Path) -> None:
     large = replace(misread(model), imported=None)
     assert misread_warnings(path, {}, large, profile) == ()
     assert misread_warnings(path, {}, misread(model), profile)
+    path.unlink()
+    assert misread_warnings(path, {}, large, profile) == ()
 
 
 def test_what_is_drawn_tells_nothing(tmp_path: Path) -> None:
